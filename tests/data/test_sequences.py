@@ -98,3 +98,26 @@ def test_a_copy_whose_name_begins_with_how_it_was_made():
     """It had a group of its own, and stood in another split than its original; August is no way of making one."""
     names = ["x/pa", "x/aug_0_pa", "x/rot90_pa", "x/pb", "x/aug_12_day"]
     assert [item.group for item in with_groups(items(*names))] == ["x/pa"] * 3 + names[3:]
+
+
+@pytest.mark.parametrize(
+    ("names", "together"),
+    [
+        ([f"imgs/patient{p:03}_frame{f:02}_slice_{s}" for p in range(3) for f in (1, 12) for s in range(2)], 3),
+        ([f"big{b}_r{r}_c{c}" for b in range(3) for r in range(2) for c in range(2)], 3),
+        ([f"field_{b}_y{y}_x{x}" for b in "ab" for y in range(2) for x in range(2)], 2),
+        ([f"scene{b}_{x}_{y}_{x + 80}_{y + 60}" for b in range(3) for x, y in ((0, 0), (120, 40))], 3),
+        ([f"P{b:04}_{y}_{y + 96}_{x}_{x + 96}" for b in range(3) for x, y in ((0, 0), (120, 40))], 3),
+        ([f"P{p:02}/s{s}" for p in range(4) for s in range(3)], 4),
+        ([f"{i:06}_{side}" for i in range(4) for side in ("left", "right")], 4),
+        ([f"place_{i:08}_{when}_disaster" for i in range(3) for when in ("pre", "post")], 3),
+        (["images/oak", "images/elm", *(f"augmented/{tree}_{n}" for tree in ("oak", "elm") for n in range(3))], 2),
+        ([f"set{p}/{name}" for p in (1, 2, 3) for name in (f"a{p}x", f"b{p}x")], 6),  # the names count no slices
+        ([f"class{p}/s{s}" for p in range(4) for s in range(3)], 12),
+        (["rust", *(f"rust_{n}" for n in (3, 50, 20))], 4),  # one name of many pictures
+        ([f"x_left_{name}" for name in ("oak", "elm")], 2),
+    ],
+)
+def test_what_more_stays_together(names, together):
+    """Slices of patients, tiles, crops, views of one thing and copies went to train and to val when val was drawn."""
+    assert len(groups(*names)) == together

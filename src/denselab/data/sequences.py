@@ -21,6 +21,20 @@ SHORT = re.compile(
 )
 # Tiles of a scene: scene_0_512, scene_x512_y1024.
 TILE = re.compile(r"^(?P<scene>.*?)[_\-. ]?[a-z]?(?P<row>\d+)[_\-. ][a-z]?(?P<column>\d+)$", re.IGNORECASE)
+# The same with the words for rows and columns, whatever the step: scene_r0_c1, scene_row2_col0, scene_y0_x3.
+GRID = re.compile(r"^(?P<scene>.+?)[_\-. ]?(?:r|row|y)[_\-]?\d+[_\-. ]?(?:c|col|column|x)[_\-]?\d+$", re.IGNORECASE)
+# A patient, a case, a slide: what is numbered so has several slices, views or tiles.
+SUBJECT = re.compile(
+    r"(?:^|[/_\-. ])((?:patient|subject|subj|donor|case|volume|vol|slide)[_\-. ]?\d+"
+    r"|TCGA[_\-][A-Z0-9]{2}[_\-][A-Z0-9]{4})(?=[/_\-. \[])",
+    re.IGNORECASE,
+)
+# Crops named by their box, in either order: scene_120_40_376_296.
+BOX = re.compile(r"^(?P<scene>.+?)[_\-. ](\d+)[_\-. ](\d+)[_\-. ](\d+)[_\-. ](\d+)$")
+# Two views of one thing, whose names differ in a word: 000007_left, place_3_pre_disaster.
+VIEW = re.compile(r"^(.*?)(?:^|[_\-. ])(?:left|right|pre|post|before|after)(?=[_\-. ]|$)(.*)$", re.IGNORECASE)
+COUNTED = re.compile(r"^(?P<name>.+?)[_\-. ]\(?\d{1,3}\)?$")  # photo_2 or "photo (2)", beside photo
+MOST_COPIES = 20  # of one picture, that are counted behind its name
 TILE_STEP = 16  # pixels from one tile to the next, at least
 SHORT_STEP = 100  # between the numbers of neighbouring pictures: a video of which every 100th frame was labelled
 SERIES_WORDS = frozenset(
@@ -76,7 +90,26 @@ def _originals(names: Sequence[str]) -> list[str]:
     """The names that pictures were made from; a copy whose name begins with how it was made, where that is there."""
     known = set(names)
     before = {name: made for name in names if (made := _made_before(name)) != name and made in known}
-    return [before.get(name) or original_of(name) for name in names]
+    counted = numbered_copies(names)
+    return [before.get(name) or counted.get(name) or original_of(name) for name in names]
+
+
+def numbered_copies(names: Sequence[str]) -> dict[str, str]:
+    """{copy: picture} of names that count behind that of another picture, in any folder: alder_0 beside alder.
+
+    Not of one picture alone, nor of more than a few: these are pictures of one kind.
+    """
+    of_stem = {PurePosixPath(name).name: name for name in names}
+    if len(of_stem) < len(names):
+        return {}
+    found: dict[str, list[str]] = defaultdict(list)
+    for stem, name in of_stem.items():
+        counted = COUNTED.match(stem)
+        if counted and (original := of_stem.get(counted["name"])):
+            found[original].append(name)
+    if len(found) < 2 or max(map(len, found.values())) > MOST_COPIES:
+        return {}
+    return {name: original for original, copies in found.items() for name in copies}
 
 
 def _made_before(name: str) -> str:
@@ -106,14 +139,14 @@ def _is_told(key: str) -> bool:
 def scene_of(name: str) -> str:
     """The scene of a tile: "area1_0_512" -> "area1"; the name where it is not a tile's."""
     path = PurePosixPath(original_of(name))
-    tile = TILE.match(path.name)
+    tile = _box(path.name) or GRID.match(path.name) or TILE.match(path.name)
     folder = "" if str(path.parent) == "." else f"{path.parent}/"
     return str(path) if tile is None else folder + tile["scene"]
 
 
 def names_can_say(name: str) -> frozenset[str]:
     """All groups that a name may have been given by `with_groups`."""
-    ways = (original_of, sequence_of, short_sequence_of, scene_of)
+    ways = (original_of, sequence_of, short_sequence_of, scene_of, subject_of, view_of, case_of)
     return frozenset(way(one) for one in (name, _made_before(name)) for way in ways) | {name}
 
 
@@ -141,16 +174,63 @@ def _by_names(names: Sequence[str]) -> dict[str, str]:
     long = {key for name, key in frames.items() if key != name}
     short = {name: short_sequence_of(name) for name, key in frames.items() if key == name}
     joined = {name: key for name, key in short.items() if key in long or (key != name and _is_told(key))}
-    return frames | joined | _tiles(names)
+    said = frames | joined | tiles(names)
+    subjects = {name: key for name in names if (key := subject_of(name)) not in (name, said[name].rstrip("/"))}
+    said |= subjects
+    return said | _views_and_cases([name for name, key in said.items() if key == name])
 
 
-def _tiles(names: Iterable[str]) -> dict[str, str]:
+def _views_and_cases(names: Sequence[str]) -> dict[str, str]:
+    """{name: what it shares with others}: views of one thing, and pictures that count anew in each numbered folder."""
+    views = {name: view_of(name) for name in names}
+    often = Counter(views.values())
+    cases = {name: home for name in names if (home := case_of(name)) != name}
+    behind = Counter(name[len(home) :] for name, home in cases.items())
+    anew = sum(behind[name[len(home) :]] > 1 for name, home in cases.items())
+    said = cases if len(set(cases.values())) > 2 and 2 * anew > len(cases) else {}
+    return said | {name: key for name, key in views.items() if key != name and often[key] > 1}
+
+
+def view_of(name: str) -> str:
+    """A name without the word that tells one of two views: "000007_left" -> "000007"; else the name."""
+    path = PurePosixPath(name)
+    view = VIEW.match(path.name)
+    return str(path.with_name(view[1] + view[2])) if view and view[1] + view[2] else name
+
+
+def case_of(name: str) -> str:
+    """The innermost numbered folder of a picture: "set/P01/t1" -> "set/P01"; else the name."""
+    parts = PurePosixPath(name).parts[:-1]
+    for end in range(len(parts), 0, -1):
+        tokens = set(words(parts[end - 1]))
+        if any(token.isdigit() for token in tokens) and not tokens & (KIND_WORDS | SPLIT_WORDS.keys()):
+            return "/".join(parts[:end])
+    return name
+
+
+def _box(stem: str) -> re.Match[str] | None:
+    """The match of a name that ends in the corners of a box, each pair in the order of its axes or of its points."""
+    found = BOX.match(stem)
+    if found is None:
+        return None
+    a, b, c, d = (int(found[n]) for n in range(2, 6))
+    return found if min(c - a, d - b) >= TILE_STEP or min(b - a, d - c) >= TILE_STEP else None
+
+
+def subject_of(name: str) -> str:
+    """The patient or case of a picture: "imgs/patient001_frame12_slice_0" -> "imgs/patient001"; else the name."""
+    found = SUBJECT.search(name)
+    return name[: found.end(1)] if found else name
+
+
+def tiles(names: Iterable[str]) -> dict[str, str]:
     """{name: scene} of tiles: rows and columns of one scene that are multiples of one step."""
     found: dict[str, dict[str, tuple[int, int]]] = defaultdict(dict)
+    told = {n: scene_of(n) for n in names if GRID.match(PurePosixPath(n).name) or _box(PurePosixPath(n).name)}
     for name in names:
-        if tile := TILE.match(PurePosixPath(name).name):
+        if name not in told and (tile := TILE.match(PurePosixPath(name).name)):
             found[scene_of(name)][name] = (int(tile["row"]), int(tile["column"]))
-    return {name: scene for scene, places in found.items() if _is_grid(places) for name in places}
+    return told | {name: scene for scene, places in found.items() if _is_grid(places) for name in places}
 
 
 def _is_grid(places: Mapping[str, tuple[int, int]]) -> bool:

@@ -450,6 +450,8 @@ def test_a_background_that_is_called_unlabelled_is_pointed_out(tmp_path: Path) -
         (("pa_jpg.rf.1", "pb_jpg.rf.2", "pa_jpg.rf.3"), "copies of 1 picture stand in two splits, as the names tell: "),
         (("patient01_a", "patient02_a", "patient01_b"), "pictures of 1 patient or case stand in two splits, as the "),
         (("x/case7/a", "x/case8/a", "x/case7/b"), "pictures of 1 patient or case"),
+        (("big_r0_c0", "small_r0_c0", "big_r0_c1"), "tiles of 1 picture stand in two splits, as the names tell: "),
+        (("area_0_10_40_60", "b", "area_20_0_60_50"), "tiles of 1 picture"),
         (("patient01_a", "patient02_a", "patient03_a"), None),
         (("IMG_0001_JPG.rf.1", "b", "IMG_0001_JPG.rf.2"), None),  # of two cameras
         (("train/case1/a", "train/case2/a", "val/case1/a"), None),  # each split counts anew
@@ -469,3 +471,18 @@ def test_a_transposed_label_is_told_so(make_set: MakeSet):
     Image.fromarray(label(0).T.copy()).save(dataset.root / "labels" / "0.png")
     [fault] = check_dataset(dataset, quiet=True).errors
     assert fault.fix.startswith("height and width are exchanged: transpose the label")
+
+
+def test_files_beside_the_labels_are_one_warning(make_set: MakeSet):
+    """An overlay beside each mask was a "label without a picture" each, to be given one."""
+    dataset = make_set(4)
+    for item in dataset.items:
+        for name in (f"{item.source.path.stem}_overlay.png", f"old/{item.source.path.name}"):
+            path = dataset.root / "labels" / name
+            path.parent.mkdir(exist_ok=True)
+            Image.fromarray(label(0)).save(path)
+    [fault] = [f for f in check_dataset(dataset.root, quiet=True).faults if f.kind == "picture missing"]
+    assert fault.message.startswith("8 further files beside the labels of pictures that have one: labels/")
+    Image.fromarray(picture(7)).save(dataset.root / "images" / f"{dataset.items[0].image.stem}_preview.png")
+    [fault] = [f for f in check_dataset(dataset.root, quiet=True).faults if f.kind == "label missing"]
+    assert fault.message.startswith("1 picture called as a labelled one and more: images/")

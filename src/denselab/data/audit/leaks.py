@@ -12,19 +12,13 @@ from denselab.data.dataset import Dataset
 from denselab.data.item import Item
 from denselab.data.likenesses import LOOKED_AT, Alike, alike, looks
 from denselab.data.read.tree import first_few, number_of
-from denselab.data.sequences import original_of
+from denselab.data.sequences import SUBJECT, numbered_copies, original_of, tiles
 from denselab.errors import DataError
 
 # Frames of a video that follow each other differ less than the set's pictures do on average (CamVid: 0.71 as much).
 VIDEO_RATIO = 0.85
 VIDEO_FRAMES = 8  # fewer pictures of one series say nothing
 LISTED = 6  # pairs in a message
-# A patient, a case, a slide: what is numbered so has several slices, views or tiles.
-SUBJECT = re.compile(
-    r"(?:^|[/_\-. ])((?:patient|subject|subj|donor|case|volume|vol|slide)[_\-. ]?\d+"
-    r"|TCGA[_\-][A-Z0-9]{2}[_\-][A-Z0-9]{4})(?=[/_\-. \[])",
-    re.IGNORECASE,
-)
 COUNTED = re.compile(r"(?<!\d)\d{1,4}$")  # IMG_0001 is the name of a picture of every camera
 AGREEING = 0.9  # of the labelled pixels of two pictures of one scene; fewer are worth a look
 
@@ -130,19 +124,25 @@ def picture_leaks(dataset: Dataset, findings: Sequence[ItemFindings]) -> list[Fa
 
 
 def named_leaks(dataset: Dataset, findings: Sequence[ItemFindings]) -> list[Fault]:
-    """What the names of pictures in two splits tell, however they look: copies of one, slices of one patient."""
-    copies, subjects = defaultdict[str, list[ItemFindings]](list), defaultdict[str, list[ItemFindings]](list)
+    """What the names of pictures in two splits tell, however they look: copies or tiles of one, slices of a patient."""
+    copies, subjects, scenes = (defaultdict[str, list[ItemFindings]](list) for _ in range(3))
+    scene = tiles([PurePosixPath(finding.item.name).name for finding in findings])
     made = set[str]()
+    counted = numbered_copies(sorted({PurePosixPath(finding.item.name).name for finding in findings}))
     for finding in findings:
         stem = PurePosixPath(finding.item.name).name
-        copies[original_of(stem)].append(finding)
-        if original_of(stem) != stem and not COUNTED.search(original_of(stem)):
-            made.add(original_of(stem))
+        original = counted.get(stem) or original_of(stem)
+        copies[original].append(finding)
+        if original != stem and not COUNTED.search(original):
+            made.add(original)
+        if stem in scene:
+            scenes[scene[stem]].append(finding)
         subject = SUBJECT.search(finding.item.name)
         if subject:
             subjects[subject[1].casefold()].append(finding)
     told = (
         ({name: copies[name] for name in made}, "copies of", "picture", "pictures", "all copies of a picture"),
+        (scenes, "tiles of", "picture", "pictures", "all tiles of a picture"),
         (subjects, "pictures of", "patient or case", "patients or cases", "all pictures of a patient"),
     )
     return [fault for groups, *words in told if (fault := _shared(dataset, groups, *words))]
