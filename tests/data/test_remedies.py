@@ -402,6 +402,62 @@ def names_without_the_background(d: Folder) -> None:
 
 
 # Each case with the number of ways that its messages print.
+def ids_times_255(d: Folder) -> None:
+    d.pairs(np.where(np.arange(16) < 4, 0, np.where(np.arange(16) < 9, 255, 254)) * np.ones((12, 1), int))
+
+
+def two_readers(d: Folder) -> None:
+    for name in "abcd":
+        d.photo(f"images/{name}.png")
+        for reader in (1, 2):
+            d.label(f"masks/{name}_reader{reader}.png", HALF)
+
+
+def two_ways_of_calling(d: Folder) -> None:
+    for number, name in enumerate("abcd"):
+        d.photo(f"images/{name}.png")
+        d.label(f"masks/{name}_label{'Train' * (number % 2)}Ids.png", HALF)
+
+
+def numbered_parts(d: Folder) -> None:
+    for part in (1, 2):
+        d.pairs(names=("ab", "cd")[part - 1], images=f"images_part{part}", masks=f"masks_part{part}")
+
+
+def masks_in_another_language(d: Folder) -> None:
+    d.pairs(images="fotos", masks="mascaras")
+
+
+def a_folder_for_each_class(d: Folder) -> None:
+    d.pairs()
+    for kind in ("cat", "dog"):
+        for name in "abcd":
+            d.label(f"labels/{kind}/{name}.png", HALF)
+
+
+def colours_of_objects(d: Folder) -> None:
+    pieces = np.kron(np.arange(24).reshape(4, 6), np.ones((3, 3), int))[:, :16]
+    d.pairs(np.dstack([pieces, pieces * 0, pieces * 0]))
+
+
+def objects_of_classes(d: Folder) -> None:
+    for name in "abcd":
+        d.photo(f"images/{name}.png")
+        (d.root / "labels").mkdir(exist_ok=True)
+        Image.fromarray((26000 + HALF + 2000 * (np.arange(16) % 3)).astype(np.uint16)).save(
+            d.root / f"labels/{name}.png"
+        )
+
+
+def runs_of_coco_along_rows(d: Folder) -> None:
+    document = json.loads(coco("a.png", "b.png", "c.png", "d.png"))
+    for name in "abcd":
+        d.photo(f"images/{name}.png")
+    for annotation in document["annotations"]:
+        annotation |= {"segmentation": {"size": [12, 16], "counts": [18, 10, 6, 10, 148]}, "bbox": [2, 1, 10, 2]}
+    d.write("annotations.json", json.dumps(document))
+
+
 CASES: tuple[tuple[Callable[[Folder], None], int], ...] = (
     (drive, 2), (odd_folder_names, 2), (held_out_only, 1), (shapes_beside_pictures, 2), (instances_and_stuff, 2),
     (instances_and_stuff_of_splits, 2), (panoptic_or_key_points, 2), (grey_levels, 2), (nearly_all_grey_values, 2),
@@ -413,7 +469,9 @@ CASES: tuple[tuple[Callable[[Folder], None], int], ...] = (
     (one_class_beside_unlabelled, 1), (lone_marker, 2), (counting_otherwise, 2), (two_names_files, 2),
     (a_shared_colour, 2), (labels_within_labels, 2), (transparent_background, 1), (thermal, 3),
     (masks_of_two_tools, 2), (ids_and_masks, 2), (shuffled_palettes, 2), (soft_colours, 1), (soft_greys, 1),
-    (names_without_the_background, 1),
+    (names_without_the_background, 1), (ids_times_255, 2), (two_readers, 2), (two_ways_of_calling, 2),
+    (numbered_parts, 3), (masks_in_another_language, 1), (a_folder_for_each_class, 1), (colours_of_objects, 2),
+    (objects_of_classes, 2), (runs_of_coco_along_rows, 2),
 )  # fmt: skip
 
 

@@ -430,3 +430,31 @@ def test_what_cannot_be_drawn_is_told_with_its_picture(coco):
     data, _ = coco([drawn(1, 1, {"size": [3, 4], "counts": [0, 12]}, 12)])
     [fault] = [fault for fault in check_dataset(data, quiet=True).errors if fault.kind == "unreadable label"]
     assert fault.message == "images/a.jpg: run lengths are for 3x4, but the picture has 4x4"
+
+
+def test_run_lengths_along_the_rows_are_asked_about(coco, write):
+    """A script that counts along the rows tore each object to pieces, and nothing was said."""
+    rows = {"size": [4, 4], "counts": [1, 3, 13 - 1]}  # the first row from its second pixel on
+    columns = {"size": [4, 4], "counts": [4, 1, 3, 1, 3, 1, 3]}
+    for runs, box_of in ((rows, [1, 0, 3, 1]), (columns, [1, 0, 3, 1])):
+        annotation = {**drawn(1, 1, runs, 3), "bbox": box_of}
+        if runs is rows:
+            with pytest.raises(DataError, match=r"along the rows the run lengths fill the boxes.*`run_order: rows`"):
+                coco([annotation])
+            write("data.yaml", "run_order: rows\n")
+        data, first = coco([annotation])
+        assert data.read_labels(first).tolist() == [[0, 1, 1, 1], *[[0] * 4] * 3] or runs is columns
+        write("data.yaml", "")
+
+
+def test_a_ring_within_another_is_a_hole_where_the_area_says_so(coco):
+    """Contours of a mask: what the area leaves out was filled."""
+    rings = [*box(0, 0, 4, 4), *box(1, 1, 3, 3)]
+    data, first = coco([drawn(1, 1, rings, 12)])
+    assert data.read_labels(first).tolist() == [[1] * 4, [1, 0, 0, 1], [1, 0, 0, 1], [1] * 4]
+    assert "1 outline with holes, as the area tells: annotation 1" in data.notes
+    for area in (16, 20):  # COCO's own union, and both rings added up
+        data, first = coco([drawn(1, 1, rings, area)])
+        assert data.read_labels(first).tolist() == [[1] * 4] * 4
+    data, first = coco([drawn(1, 1, [*box(0, 0, 1, 4), *box(3, 0, 4, 4)], 8)])
+    assert data.read_labels(first).tolist() == [[1, 0, 0, 1]] * 4

@@ -140,3 +140,17 @@ def test_numbered_names_are_pointed_out(labelme):
     data = open_dataset(labelme([shape(name, [[0, 0], [2, 4]], "rectangle") for name in ("car-1", "car-2", "dog-1")]))
     note = "car-1, car-2 are classes of their own; where the number counts objects of one class, take it out"
     assert note in data.notes
+
+
+def test_two_files_of_one_picture_are_joined(labelme, tmp_path):
+    """The picture stood twice in the set, with half of its shapes each, and was said to be its own copy."""
+    folder = labelme([shape("cat", [[0, 0], [2, 4]], "rectangle")])
+    file = sorted(folder.glob("*.json"))[0]
+    content = json.loads(file.read_text())
+    second = {**content, "shapes": [shape("dog", [[4, 0], [6, 4]], "rectangle")]}
+    (folder / f"{file.stem}_2.json").write_text(json.dumps(second))
+    data = open_dataset(folder)
+    assert len({item.image for item in data.items}) == len(data.items)
+    names = [data.label_space.names[i] for i in data.read_labels(data.items[0])[0]]
+    assert (names[0], names[-1]) == ("cat", "dog")
+    assert any("1 picture annotated in several places, all shapes taken" in note for note in data.notes)

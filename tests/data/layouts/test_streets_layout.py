@@ -116,3 +116,16 @@ def test_colours_alone_can_be_read(save, photo, write, tmp_path):
     write("data.yaml", str(told.value).split("`")[1])
     data = open_dataset(tmp_path)
     assert data.read_labels(data.items[0]).tolist() == [[0, 1, 1]]
+
+
+def test_kitti_road(save, photo, tmp_path):
+    """ "KITTI boxes (label_2), no pixel labels" was said, where no boxes are."""
+    for name in ("um_000000", "umm_000000"):
+        save(f"training/image_2/{name}.png", photo(1, 3))
+        road = np.array([[[255, 0, 0], [255, 0, 255], [0, 0, 0]]], np.uint8)
+        save(f"training/gt_image_2/{name.replace('_', '_road_')}.png", road)
+    save("training/gt_image_2/um_lane_000000.png", photo(1, 3))
+    data = open_dataset(tmp_path)
+    assert (data.layout, data.label_space.names) == ("KITTI road", ("no road", "road"))
+    assert [data.read_labels(item).tolist() for item in data.items] == [[[0, 1, 255]]] * 2
+    assert any("those of the lane" in note for note in data.notes)

@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 
 from denselab.data.item import Found, Item, LabelSource
+from denselab.data.layouts.coco_holes import hole_notes, rings_with_holes
 from denselab.data.layouts.coco_ids import CocoFile, same_ids
+from denselab.data.layouts.coco_runs import in_rows, refuse_runs_along_rows
 from denselab.data.layouts.drawn import joined_items, overlaps
 from denselab.data.layouts.folder import unique_names
 from denselab.data.layouts.json_file import is_near_root, read_json, split_in_path
@@ -94,7 +96,12 @@ def _load(tree: Tree, file: PurePosixPath, split: str | None) -> CocoFile | None
     images = [_with_file_name(image) for image in data["images"]]
     if not annotations and isinstance(images[0], dict) and "file_name" not in images[0]:
         return None  # pictures in the words of another tool
-    data = {**data, "images": images, "annotations": [_without_empty_box(a) for a in annotations]}
+    annotations = [_without_empty_box(a) for a in annotations]
+    if tree.choices.run_order == "rows":
+        annotations = [in_rows(a) for a in annotations]
+    elif tree.choices.run_order is None:
+        refuse_runs_along_rows(tree.path(file), annotations)
+    data = {**data, "images": images, "annotations": annotations}
     return CocoFile(file, data, _kind(file, annotations), split)
 
 
@@ -330,6 +337,7 @@ def _outline_notes(files: list[CocoFile]) -> list[str]:
     if boxes:
         noun = "box" if boxes == 1 else "boxes"
         notes.append(f"{boxes} {noun} without outline: left out (ignore), since only a part of it is the object")
+    notes += hole_notes(annotations)
     if flat:
         notes.append(f"{number_of(len(flat), 'outline')} of fewer than three points: annotation {first_few(flat)}")
     if bare:
@@ -351,6 +359,8 @@ def _outlined(file: CocoFile) -> list[dict[str, Any]]:
 def _shape(path: Path, annotation: dict[str, Any], void: int) -> Shape | None:
     """The outline of an annotation, else its box to be ignored, else None."""
     outline = _outline(annotation, str(path))
+    if outline and (rings := rings_with_holes(outline, annotation.get("area"))):
+        return Shape(written(annotation["category_id"]), "rings", NO_POINTS, rings)
     if outline:
         return Shape(written(annotation["category_id"]), "coco", NO_POINTS, outline)
     if not annotation.get("bbox"):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from denselab.data.item import Found, Item, NamedLabel
-from denselab.data.layouts.drawn import overlaps
+from denselab.data.layouts.drawn import joined_items, overlaps
 from denselab.data.layouts.folder import unique_names
 from denselab.data.layouts.json_file import is_near_root, read_json, split_in_path
 from denselab.data.read.images import PICTURE_SUFFIXES, picture_size
@@ -58,6 +58,8 @@ def find_labelme(tree: Tree) -> Found | None:
             f"{tree.root}: no picture beside {first_few(missing)}; put the pictures beside their json files"
             + ", or write out those within them (labelme_export_json FILE)" * any(d.get("imageData") for _, d in found)
         )
+    items, joined = joined_items(items)
+    notes += joined
     drawn = sorted({name for _, data in found for s in data["shapes"] if (name := _name(s).strip("_ "))})
     notes += [overlaps("in the order of the json, the later shape covers the earlier", drawn)]
     bare = sum(shape.get("shape_type") in NO_AREA for _, data in found for shape in data["shapes"])

@@ -91,7 +91,7 @@ def _train_id_table(items: tuple[Item, ...]) -> LabelSpace:
 
 
 def find_kitti(tree: Tree) -> Found | None:
-    """KITTI's training/image_2 with semantic (Cityscapes ids) or instance (id * 256 + number).
+    """KITTI's training/image_2 with semantic (Cityscapes ids), instance (id * 256 + number) or the road in gt_image_2.
 
     Raises DataError where there are only boxes or laser scans.
     """
@@ -106,6 +106,8 @@ def find_kitti(tree: Tree) -> Found | None:
             )
         return None
     kind = next((k for k in ("semantic", "instance") if f"{training}/{k}" in tree.folders), None)
+    if kind is None and f"{training}/gt_image_2" in tree.folders:
+        return _kitti_road(tree, training)
     if kind is None:
         raise DataError(
             f"{tree.root}: KITTI boxes (label_2), no pixel labels; "
@@ -120,6 +122,27 @@ def find_kitti(tree: Tree) -> Found | None:
     text = "16-bit, id * 256 + number" if kind == "instance" else "index"
     note = f"labels from {kind}, with the ids of Cityscapes"
     return Found("KITTI", unique_names(items), _id_table(), encoding, f"{text}, Cityscapes ids", notes=(note,))
+
+
+def _kitti_road(tree: Tree, training: str) -> Found:
+    """KITTI road: image_2/um_000000.png with gt_image_2/um_road_000000.png, where the road is magenta."""
+    items = []
+    for image in tree.pictures:
+        label = f"{training}/gt_image_2/{image.stem.replace('_', '_road_', 1)}.png"
+        if str(image.parent) == f"{training}/image_2" and tree.has(label):
+            items.append(Item(str(image.with_suffix("")), tree.path(image), FileLabels(tree.path(label))))
+    if not items:
+        raise DataError(f"{tree.root}: no um_road_*.png with the number of a picture in {training}/image_2; add them")
+    rows = (
+        LabelEntry(0, "no road", (255, 0, 0), "background"),
+        LabelEntry(1, "road", (255, 0, 255)),
+        LabelEntry(255, "other road", (0, 0, 0), "ignore"),
+    )
+    encoding = Encoding("colour", colours=tuple((row.colour, row.id) for row in rows))
+    notes = ("labels of the road; those of the lane (um_lane_*.png) are left out",)
+    return Found(
+        "KITTI road", unique_names(items), LabelSpace(rows), encoding, "RGB colours of KITTI road", notes=notes
+    )
 
 
 def find_mapillary(tree: Tree) -> Found | None:

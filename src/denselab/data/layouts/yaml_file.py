@@ -19,7 +19,7 @@ ignore: [255]                  # ids to leave out
 priority: [sign, car]          # shapes that overlap: these classes lie on top, the first uppermost
 rectangles: boxes              # rectangles among drawn shapes: boxes around objects, or masks
 class_attribute: kind          # VIA: the attribute of a region that holds its class
-run_order: rows                # run lengths in csv: along the rows, or down the columns
+run_order: rows                # run lengths in csv or COCO: along the rows, or down the columns
 unlisted: background           # pictures that a csv does not name: without any class, or left out
 annotator: 3                   # Label Studio: whose annotations count
 transparent: ignore            # transparent pixels of label pictures: ignore, or keep (the colour below counts)
@@ -129,10 +129,10 @@ class Settings(Strict):
 
 # Which layouts a choice is about.
 CHOSEN_IN = {
-    "class_attribute": "VIA",
-    "run_order": "run lengths in csv",
-    "unlisted": "run lengths in csv",
-    "annotator": "Label Studio json",
+    "class_attribute": ("VIA",),
+    "run_order": ("run lengths in csv", "COCO instances"),
+    "unlisted": ("run lengths in csv",),
+    "annotator": ("Label Studio json",),
 }
 
 
@@ -213,9 +213,11 @@ def apply_settings(tree: Tree, root: Path, found: Found, settings: Settings, sou
         items, notes = apply_lists(found.items, named_splits, source.name)
         weak = weak_held_out(found.weak, named_splits)
         found = replace(found, items=items, weak=weak, notes=(*found.notes, *notes), divided=True)
-    for key, layout in CHOSEN_IN.items():
-        if getattr(settings, key) is not None and found.layout != layout:
-            raise DataError(f"{source}: {key} goes with {layout}, but the data are {found.layout}; take it out")
+    for key, layouts in CHOSEN_IN.items():
+        if getattr(settings, key) is not None and found.layout not in layouts:
+            raise DataError(
+                f"{source}: {key} goes with {' or '.join(layouts)}, but the data are {found.layout}; take it out"
+            )
     found = replace(found, white=settings.white, transparent=settings.transparent)
     names = _names(settings, source)
     if names:

@@ -223,13 +223,17 @@ def _flat(ring: Any) -> list[float]:
 
 
 def coco_mask(segmentation: Any, size: Size) -> NDArray[np.bool_]:
-    """(H, W) mask of a segmentation: a list of polygons (their union) or run lengths. Raises DataError."""
+    """(H, W) mask of a segmentation: a list of polygons (their union) or run lengths. Raises DataError.
+
+    Run lengths go down the columns, but for those that are marked by `rows`.
+    """
     if isinstance(segmentation, dict):
         stated = tuple(int(n) for n in segmentation["size"])
         if stated != tuple(size):
             raise DataError(f"run lengths are for {stated[0]}x{stated[1]}, but the picture has {size[0]}x{size[1]}")
         counts = segmentation["counts"]
-        return runs_mask(runs_of_text(counts) if isinstance(counts, str) else counts, size)
+        runs = runs_of_text(counts) if isinstance(counts, str) else counts
+        return runs_mask(runs, (size[1], size[0])).T if segmentation.get("rows") else runs_mask(runs, size)
     mask = np.zeros(size, dtype=bool)
     for ring in segmentation:
         mask |= polygon_mask(np.asarray(ring, dtype=np.float64).reshape(-1, 2), size)
