@@ -24,6 +24,7 @@ COLOURED = [(0, "soil", (0, 0, 0)), (1, "weed", WEED)]
         ("0,soil\n1,weed\n", NAMED),
         ("soil,0\nweed,1\n", NAMED),
         ("Name,R,G,B\nsoil,0,0,0\nweed,128,64,128\n", COLOURED),
+        ("class_name,class_color\nsoil,0 0 0\nweed,128 64 128\n", COLOURED),
         ("class,red,green,blue\nsoil,0,0,0\nweed,128,64,128\n", COLOURED),
         ("id,name,color\n0,soil,#000000\n1,weed,#804080\n", COLOURED),
         ('name,rgb\nsoil,"0, 0, 0"\nweed,"(128, 64, 128)"\n', COLOURED),
@@ -131,3 +132,17 @@ def test_colour_tables_of_3d_slicer():
         (0, "Background", (0, 0, 0)),
         (4, "Liver_left", (0, 255, 0)),
     ]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["ID\tName\tRed\tGreen\tBlue", "0\tsoil\t0\t0\t0", "1\tweed\t128\t64\t128"],
+        ["name r g b", "soil 0 0 0", "weed 128 64 128"],
+        ["soil: #000000", "weed: #804080"],
+        ["0 soil #000000", "1 weed #804080"],
+    ],
+)
+def test_a_heading_and_colours_in_hexadecimal(lines):
+    """The heading was the first name, and all the numbers a part of the others."""
+    assert rows_of_lines(lines) == COLOURED

@@ -83,3 +83,20 @@ def test_a_colour_beyond_8_bits_names_the_file(write, tmp_path):
     write("label_colors.txt", "300 0 0 road\n0 0 0 void\n")
     with pytest.raises(DataError, match=r"label_colors\.txt: colour \(300, 0, 0\) of 'road'"):
         read_names(read_tree(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("Label names.txt", "0 = soil\n1 = weed\n"),
+        ("class-names.txt", "soil\nweed\n"),
+        ("class_mapping.csv", "class_name,class_color\nsoil,0 0 0\nweed,128 64 128\n"),
+        ("legend.csv", "class;R;G;B\nsoil;0;0;0\nweed;128;64;128\n"),
+        ("class_names_colors.txt", "soil: #000000\nweed: #804080\n"),
+    ],
+)
+def test_names_files_of_other_tools(tmp_path, write, file, text):
+    """They were passed over, and the classes called by their colours."""
+    write(file, text)
+    labels, name = read_names(read_tree(tmp_path))
+    assert ([label.name for label in labels], name) == (["soil", "weed"], file)

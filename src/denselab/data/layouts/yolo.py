@@ -31,6 +31,7 @@ from denselab.labels import LabelEntry, LabelSpace
 
 KEYS = ("train", "val", "test", "names", "nc", "masks_dir")  # one of them tells that data.yaml is Ultralytics'
 MOST_SHARE = 2.0  # of a picture's width that an outline may lie to the right; more of it is a number of pixels
+ROW = 16  # whole numbers in a line; more of them are pixels
 BOX = 255  # the id of boxes without an outline
 
 
@@ -154,6 +155,8 @@ def _is_outline_file(tree: Tree, file: PurePosixPath) -> bool:
         numbers = [[float(cell) for cell in line] for line in lines]
     except (DataError, ValueError):
         return False
+    if any(len(line) > ROW and all(number.is_integer() for number in line) for line in numbers):
+        return False  # a label map as text
     return any(len(line) >= 5 and line[0] >= 0 for line in numbers)
 
 

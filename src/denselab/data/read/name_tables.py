@@ -18,7 +18,7 @@ ID_COLUMNS = (
     "label",
 )  # fmt: skip
 COLOUR_COLUMNS = (("r", "red"), ("g", "green"), ("b", "blue"))
-WORD_COLUMNS = ("color", "colour", "rgb", "hex", "color_code")
+WORD_COLUMNS = ("color", "colour", "rgb", "hex", "color_code", "class_color", "class_colour")
 RGB = r"(\d+)[,\s]+(\d+)[,\s]+(\d+)"
 # ITK-SNAP's and 3D Slicer's tables; name:r,g,b and what VOC tools put behind it; r g b name; id name r g b; name r g b.
 LINES = tuple(
@@ -30,6 +30,7 @@ LINES = tuple(
         rf"^{RGB}[,\s]+(?P<name>\S.*)$",
         rf"^(?P<id>\d+)[\s,:;]+(?P<name>\S*[^\d\s,].*?)[,\s]+{RGB}$",
         rf"^(?P<name>\S*[^\d\s,].*?)[,\s]+{RGB}$",
+        r"^(?:(?P<id>\d+)[\s,:;]+)?(?P<name>[^#]*[^#\d\s,:;=])[,:;=\s]+#(?P<hex>[0-9a-fA-F]{6})$",
     )
 )
 
@@ -100,7 +101,12 @@ def _without_header(cells: Sequence[Sequence[str]]) -> list[Row] | None:
 
 
 def rows_of_lines(lines: Sequence[str]) -> list[Row] | None:
-    """The classes of lines with colours, all in one of the forms of LINES; None where they are in none."""
+    """The classes of lines with colours, all in one of the forms of LINES; None where they are in none.
+
+    A first line without any digit may be a heading.
+    """
+    if len(lines) > 1 and not re.search(r"\d", lines[0]) and (rows := rows_of_lines(lines[1:])) is not None:
+        return rows
     for form in LINES:
         matches = [form.match(line) for line in lines]
         if lines and all(matches):
@@ -110,9 +116,11 @@ def rows_of_lines(lines: Sequence[str]) -> list[Row] | None:
 
 def _of_match(position: int, match: re.Match[str]) -> Row:
     named: Mapping[str, Any] = match.groupdict()
+    label_id = int(named["id"]) if named.get("id") else position
+    if named.get("hex") and (colour := colour_of(f"#{named['hex']}")) is not None:
+        return label_id, str(named["name"]).strip(), colour
     own = {match.start(key) for key in named if named[key] is not None}
     numbers = [int(match[n]) for n in range(1, len(match.groups()) + 1) if match[n] and match.start(n) not in own]
-    label_id = int(named["id"]) if named.get("id") else position
     return label_id, str(named["name"]).strip(), (numbers[0], numbers[1], numbers[2])
 
 

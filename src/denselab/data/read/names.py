@@ -23,10 +23,13 @@ NAME_FILES = (
     "class_names.txt", "classes.txt", "names.txt", "labels.txt", "label_names.txt", "codes.txt", "obj.names",
     "classes.names", "class.names", "label_map.txt",
 )  # fmt: skip
-COLOUR_FILES = ("labelmap.txt", "label_color.txt", "label_colors.txt", "label_colours.txt", "colormap.txt")
+COLOUR_FILES = (
+    "labelmap.txt", "label_color.txt", "label_colors.txt", "label_colours.txt", "colormap.txt", "colors.txt",
+    "colours.txt",
+)  # fmt: skip
 TABLE_FILES = (
     "class_dict.csv", "class_dict_seg.csv", "classes.csv", "labels.csv", "class_names.csv", "class_map.csv",
-    "label_map.csv", "labelmap.csv", "colors.csv", "palette.csv",
+    "label_map.csv", "labelmap.csv", "colors.csv", "palette.csv", "class_mapping.csv", "legend.csv",
 )  # fmt: skip
 VALUE_FILE = "_classes.csv"
 ALL_FILES = frozenset(("dataset_meta.json", *COLOUR_FILES, *TABLE_FILES, VALUE_FILE, *NAME_FILES, *JSON_FILES))
@@ -54,9 +57,14 @@ def without_names(tree: Tree) -> Tree:
 
 def _may_be_names(file: str) -> bool:
     """Whether a file is called like a names file, also behind a word of its own that is no split."""
-    name = file.lower()
+    name = _plain(file)
     marked = name.endswith(tuple(f"{mark}{end}" for mark in "_-" for end in ENDS))
     return name in ALL_FILES or (marked and split_in_name(file.rpartition(".")[0]) is None)
+
+
+def _plain(file: str) -> str:
+    """A file's name as those of names files are written: "Class names.txt" is class_names.txt."""
+    return re.sub(r"[\s\-]+", "_", file.lower())
 
 
 def read_names(tree: Tree) -> tuple[tuple[NamedLabel, ...], str]:
@@ -154,7 +162,7 @@ def _tables(tree: Tree) -> Iterator[tuple[tuple[NamedLabel, ...], str]]:
 
     Raises DataError.
     """
-    here = {file.name.lower(): tree.path(file) for file in tree.files if len(file.parts) == 1}
+    here = {_plain(file.name): tree.path(file) for file in tree.files if len(file.parts) == 1}
     usual = ("dataset_meta.json", *COLOUR_FILES, *TABLE_FILES, VALUE_FILE, *NAME_FILES)
     for name in (name for name in usual if name in here):
         yield _labels_of(here[name], name), here[name].name
@@ -187,7 +195,7 @@ def _marked(path: Path) -> tuple[NamedLabel, ...]:
         tokens = [token.lower() for line in lines for token in re.split(r"[\s,:;]+", line)]
         if any(token.endswith(PICTURE_SUFFIXES) for token in tokens) or not all(map(LETTER.search, lines)):
             return ()
-        return _labels_of(path, next(end for end in ENDS if path.name.lower().endswith(end)))
+        return _labels_of(path, next(end for end in ENDS if _plain(path.name).endswith(end)))
     except DataError:
         return ()
 
@@ -200,7 +208,7 @@ def named(label_id: int, name: str, colour: Colour | None = None) -> NamedLabel:
 
 def name_list(lines: list[str]) -> tuple[NamedLabel, ...]:
     """One name per line, ids from 0. labelme's leading __ignore__ has id -1, which its label files hold as 255."""
-    numbered = [re.match(r"^(\d+)[\s:,;]+(.+)$", line) for line in lines]
+    numbered = [re.match(r"^(\d+)[\s:,;=]+(.+)$", line) for line in lines]
     if lines and all(numbered):
         return tuple(named(int(m[1]), m[2]) for m in numbered if m)
     if lines and lines[0] == "__ignore__":

@@ -35,6 +35,10 @@ HEIC_SUFFIXES = (".heic", ".heif")
 HEIC = Form("HEIC pictures", "save them as JPEG: magick mogrify -format jpg *.heic")
 APERIO = Form("outlines of Aperio ImageScope", f"draw them into pictures, and save these {PNG}")
 LS_NUMPY = Form("brush labels of Label Studio as NumPy", "export the project as JSON, or its brush labels as PNG")
+ROIS = Form("ROIs of ImageJ", f"save a label map from the ROI Manager {PNG}")
+NUMBERS = Form("rows of numbers as text", f"save what `np.loadtxt(FILE)` reads {PNG}")
+ROI_ARCHIVE = re.compile(r"roi(?:s|_?set)?\.zip$", re.IGNORECASE)  # of ImageJ's ROI Manager
+FEWEST_NUMBERS = 16  # in the first line of a text that may be a label map
 QUPATH = Form("QuPath", f"export labelled images from QuPath {PNG}")
 BY_SUFFIX: Mapping[str, Form] = {
     **dict.fromkeys((".nii", ".nrrd", ".mha", ".mhd"), VOLUME),
@@ -46,10 +50,13 @@ BY_SUFFIX: Mapping[str, Form] = {
     ".npz": Form("NumPy archives", f"save pictures as files, and their masks {PNG}"),
     **dict.fromkeys((".lmdb", ".mdb"), Form("LMDB", f"save pictures as files, and their masks {PNG}")),
     **dict.fromkeys((".zip", ".tar", ".tgz", ".7z", ".rar"), Form("an archive", "unpack it and give the folder")),
-    ".roi": Form("ROIs of ImageJ", f"save a label map from the ROI Manager {PNG}"),
+    ".roi": ROIS,
     ".qpdata": QUPATH,
     ".arrow": Form("Arrow (Hugging Face datasets)", f"save pictures as files, and their masks {PNG}"),
     **dict.fromkeys(HEIC_SUFFIXES, HEIC),
+    ".xcf": Form("layers of GIMP", f"export the layer with the labels {PNG}"),
+    **dict.fromkeys((".psd", ".psb"), Form("layers of Photoshop", f"export the layer with the labels {PNG}")),
+    ".svg": Form("outlines as SVG", f"draw them into pictures of the same size, and save these {PNG}"),
     ".ndjson": Form("Labelbox", f"export the masks {PNG}"),
 }
 ZARR = Form("Zarr", f"save pictures as files, and their masks {PNG}")
@@ -66,6 +73,7 @@ def unread_form(tree: Tree) -> tuple[str, Form] | None:
     for file in tree.files:
         double = "".join(suffix.lower() for suffix in file.suffixes[-2:])
         form = BY_LAST_SUFFIXES.get(double) or BY_SUFFIX.get(file.suffix.lower())
+        form = ROIS if ROI_ARCHIVE.search(file.name) else form
         form = ZARR if any(part.endswith(".zarr") for part in file.parts) else form
         if form is not None:
             return str(file), (_of_json(tree.path(file), file) or form) if form is GIS else form
@@ -76,6 +84,9 @@ def unread_form(tree: Tree) -> tuple[str, Form] | None:
     for file in tree.with_suffix(".npy", ".xml"):
         if LS_TASK.match(file.name) or (file.suffix.lower() == ".xml" and _is_aperio(tree.path(file))):
             return str(file), LS_NUMPY if LS_TASK.match(file.name) else APERIO
+    for file in tree.with_suffix(".txt", ".csv")[:LOOKED_AT]:
+        if _is_of_numbers(tree.path(file)):
+            return str(file), NUMBERS
     for file in tree.with_suffix(".csv")[:LOOKED_AT]:
         form = _of_table(tree.path(file))
         if form is not None:
@@ -89,6 +100,16 @@ def _is_aperio(path: Path) -> bool:
             return b"<Annotations" in stream.read(TOP)
     except (OSError, Unreadable):
         return False
+
+
+def _is_of_numbers(path: Path) -> bool:
+    """Whether the first line of a text is a row of whole numbers, as those of a label map."""
+    try:
+        with open_ordinary(path) as stream:
+            cells = re.split(rb"[\s,;]+", stream.readline(2**20).strip())
+    except (OSError, Unreadable):
+        return False
+    return len(cells) >= FEWEST_NUMBERS and all(re.fullmatch(rb"-?\d+", cell) for cell in cells)
 
 
 def _of_table(path: Path) -> Form | None:
@@ -149,6 +170,7 @@ BY_CONTENT: tuple[tuple[Form, Callable[[Mapping[str, Any]], bool]], ...] = (
         Form("a release of Segments.ai", f"{COCO} with segments-ai's export_dataset"),
         lambda record: "samples" in _dict(record.get("dataset")),
     ),
+    (Form("ISAT", f"{COCO} (`ISAT to COCO` in its menu)"), _has("info", "objects")),
     (Form("Hasty json", COCO), _has("project_name", "label_classes")),
     (Form("Dataloop json", COCO), _has("annotations", "filename")),
     (Form("CreateML", "it holds boxes: annotate outlines or masks"), _has("image", "annotations")),
