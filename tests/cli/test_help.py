@@ -43,6 +43,14 @@ def test_an_option_tells_its_default_and_its_form(command: str, option: Any) -> 
     assert "Default:" not in option.help, "the default has a place of its own"
 
 
+@pytest.mark.parametrize("command", ["", "crf", *COMMANDS])
+def test_an_option_without_a_value_shows_no_type(command: str) -> None:
+    """typer's own options, and ours by its default, read `--help <bool>  Show this message and exit.`"""
+    shown = CliRunner().invoke(app, [*command.split(), "--help"]).output
+    assert "--help" in shown
+    assert "bool" not in shown.lower()
+
+
 @pytest.mark.parametrize("name", ["data", "device", "as_json", "window", "tta", "seed", "encoder", "output_stride"])
 def test_what_commands_share_reads_alike(name: str) -> None:
     texts = {(p.metavar, p.help) for command in COMMANDS.values() for p in command.params if p.name == name}

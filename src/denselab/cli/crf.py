@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from denselab.cli.examples import epilog
+from denselab.cli.help_pages import Command, Group
 from denselab.cli.options import AsJson, Data, Device, Model, Split, Tta, Window, out_option, window_size
 from denselab.config import read_duration
 from denselab.console import remark, stdout
@@ -20,7 +21,7 @@ from denselab.run_folder import CRF_TUNING
 if TYPE_CHECKING:
     from denselab.refine.tuning import Tuning
 
-app = typer.Typer(help="The dense CRF of a model.", no_args_is_help=True)
+app = typer.Typer(cls=Group, help="The dense CRF of a model.", no_args_is_help=True)
 
 
 @app.callback()
@@ -34,7 +35,7 @@ Pictures = Annotated[int | None, typer.Option(metavar="N", help="Pictures to use
 Out = Annotated[Path | None, out_option("Folder for crf_tuning.json.", "RUN/crf-tune")]
 
 
-@app.command("tune", epilog=epilog("crf tune"))
+@app.command("tune", cls=Command, epilog=epilog("crf tune"))
 def tune(
     model: Model,
     data: Data,

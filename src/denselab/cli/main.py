@@ -13,6 +13,7 @@ import typer
 
 import denselab
 from denselab.cli.examples import epilog
+from denselab.cli.help_pages import Command, Group
 from denselab.cli.mending import mending_line
 from denselab.cli.messages import flags_of, with_flags
 from denselab.compiled.without_blas import leave_out_blas
@@ -28,6 +29,7 @@ ClickException: type[Exception] = next(c for c in typer.BadParameter.__mro__ if 
 
 app = typer.Typer(
     name="denselab",
+    cls=Group,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -85,8 +87,8 @@ def _register() -> None:
     }
     for panel, commands in panels.items():
         for name, function in commands.items():
-            app.command(name, epilog=epilog(name), rich_help_panel=panel)(function)
-    app.command("val", hidden=True, epilog=epilog("eval"))(evaluate)
+            app.command(name, cls=Command, epilog=epilog(name), rich_help_panel=panel)(function)
+    app.command("val", cls=Command, hidden=True, epilog=epilog("eval"))(evaluate)
     app.add_typer(crf_app, name="crf", rich_help_panel="Use")
 
 
