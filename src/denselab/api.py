@@ -17,6 +17,7 @@ from denselab.data.audit.findings import Fault
 from denselab.data.dataset import require_outside
 from denselab.data.weakening import weakened
 from denselab.errors import DataError
+from denselab.numbers import flags
 from denselab.report.run_report import write_report
 from denselab.run_folder import is_staged
 from denselab.training.cold_start import loops_beside
@@ -74,7 +75,8 @@ def train(
     Raises ConfigError, DataError, CheckpointError, ResourceError, TrainingDiverged, Interrupted.
     """
     arguments = {key: value for key, value in locals().items() if key in Settings.model_fields}
-    whole = merged(make_settings(settings or {}), make_settings(arguments, "options"))
+    flags(resume=resume)
+    whole = merged(make_settings({} if settings is None else settings), make_settings(arguments, "options"))
     return train_run(whole, Path(out), resume=resume, command=_command_of_call(out, whole))
 
 

@@ -12,7 +12,7 @@ from denselab.errors import ConfigError
 from denselab.models import MODELS
 from denselab.models.base import ModelEntry, ModelOptions, SegmentationModel
 from denselab.models.release import IMAGENET, Normalisation
-from denselab.numbers import whole
+from denselab.numbers import flags, whole
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +40,7 @@ def create_model(
     aux: add an auxiliary head, for `train_logits`.
     Raises ConfigError for anything the network does not have.
     """
+    flags(aux=aux)
     entry = find_entry(name)
     num_classes, in_channels = whole(num_classes, "`num_classes`", 1), whole(in_channels, "`in_channels`", 1)
     encoder = _encoder_of(name, entry, encoder)

@@ -1,14 +1,17 @@
-"""Numbers that callers pass: taken as they are or refused. None is cut off, and no truth value or word stands for one.
+"""Numbers, flags and lists that callers pass: taken as they are or refused, never cut off or read as something else.
 
 Python's and numpy's are taken alike and given back as Python's, so that they can be written to JSON.
 """
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from numbers import Real
+from os import PathLike
 from typing import Any
+
+import numpy as np
 
 from denselab.errors import ConfigError, DenseLabError
 
@@ -48,6 +51,33 @@ def finite(value: Any, name: str, error: Error = ConfigError) -> float:
     if not is_finite(value):
         raise error(f"{name} is {value!r}; expected a number")
     return float(value)
+
+
+def above_zero(value: Any, name: str, error: Error = ConfigError) -> float:
+    """The number, if it is finite and above 0. Raises `error`."""
+    if not is_finite(value) or value <= 0:
+        raise error(f"{name} is {value!r}; expected a number above 0")
+    return float(value)
+
+
+def flag(value: Any, name: str, error: Error = ConfigError) -> bool:
+    """True or False, if it is one of them: the word "no" would count as true. Raises `error`."""
+    if not isinstance(value, bool | np.bool_):
+        raise error(f"{name} is {value!r}; expected True or False")
+    return bool(value)
+
+
+def flags(**given: Any) -> None:
+    """Raise ConfigError, with its name, for an argument that is neither True nor False."""
+    for name, value in given.items():
+        flag(value, f"`{name}`")
+
+
+def listed(value: Any, name: str, error: Error = ConfigError) -> tuple[Any, ...]:
+    """The values of a list, or of anything else that has several; a word or a path has none. Raises `error`."""
+    if isinstance(value, str | bytes | PathLike) or not isinstance(value, Iterable):
+        raise error(f"{name} is {value!r}; expected a list" + ("" if value is None else f", such as [{value!r}]"))
+    return tuple(value)
 
 
 def size(value: Any, name: str, error: Error = ConfigError) -> tuple[int, int]:

@@ -78,7 +78,7 @@ def test_the_whole_picture_is_a_segment() -> None:
 def test_wrong_settings_and_pictures_are_refused() -> None:
     with pytest.raises(ConfigError, match="`strategies` 'all'; use one of single, fast, quality"):
         Search("all")
-    with pytest.raises(ConfigError, match="`most` 0, `least_side` 20"):
+    with pytest.raises(ConfigError, match="`most` is 0; expected a whole number of 1 or more"):
         Search(most=0)
     with pytest.raises(ShapeError, match="`image` of shape"):
         find_segments(np.zeros((4, 4), np.uint8))

@@ -36,6 +36,7 @@ from denselab.inference.predictor import load
 from denselab.inspection.subject import find_subject
 from denselab.lock import only_writer
 from denselab.measure.by_name import with_labels_of
+from denselab.numbers import flags, listed
 from denselab.run_folder import REPORT
 
 logger = logging.getLogger(__name__)
@@ -55,8 +56,6 @@ def checked_plan(asked: Plan) -> Plan:
     checked = make_settings(asked.given, "options")
     for run in asked.existing:
         existing_folder(run)
-    key, number = asked.budget
-    make_settings({key: number}, "`budget`")
     plan = replace(asked, given=checked.model_dump(mode="json", include=checked.model_fields_set))
     for member in plan.members():
         plan.settings(member)
@@ -99,13 +98,15 @@ def compare(
     cache: for the ensemble, keep each model's scores on disk (inference.score_cache).
     Raises ConfigError, DataError, ResourceError, Interrupted (after saving); call again with resume.
     """
+    flags(resume=resume, cache=cache)
     folder = Path(out)
     if resume:
         return run_plan(resumed_plan(folder, data, models, with_), folder, device, cache)
     plan = checked_plan(
         Plan(
-            str(data), candidates_of(models), budget or DEFAULT_BUDGET, seeds=tuple(seeds), folds=folds, split=split,
-            ways=tuple(ways), imgsz=size_of(imgsz), given=dict(settings or {}), existing=tuple(map(str, with_)),
+            str(data), candidates_of(models), DEFAULT_BUDGET if budget is None else budget,
+            seeds=listed(seeds, "`seeds`"), folds=folds, split=split, ways=listed(ways, "`ways`"), imgsz=size_of(imgsz),
+            given={} if settings is None else settings, existing=tuple(map(str, listed(with_, "`with_`"))),
         )
     )  # fmt: skip
     require_new(folder)
@@ -132,7 +133,8 @@ def resumed_plan(out: Path, data: str | Path, models: str | Sequence[str] | None
         raise ConfigError(f"{out} compares on {plan.data}, not on {data}; give the same data, or another `out`")
     if models is not None:
         plan = replace(plan, candidates=candidates_of(models))
-    return replace(plan, existing=tuple(map(str, with_))) if with_ else plan
+    existing = tuple(map(str, listed(with_, "`with_`")))
+    return replace(plan, existing=existing) if existing else plan
 
 
 def prepare(plan: Plan, out: Path, device: str = "auto") -> tuple[Plan, Data]:

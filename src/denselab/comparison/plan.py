@@ -13,7 +13,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from denselab.build import find_entry
 from denselab.comparison.ways import ALL_WAYS
@@ -22,7 +22,7 @@ from denselab.config.settings import LENGTHS
 from denselab.errors import CheckpointError, ConfigError
 from denselab.files import unpack_json, write_json
 from denselab.migration import migrated, stamped
-from denselab.numbers import whole
+from denselab.numbers import listed, whole
 
 PLAN, RUNS, MEASURED, FAILED = "plan.json", "runs", "measured", ".failed.json"
 FORMAT = 1
@@ -95,6 +95,8 @@ class Plan:
     existing: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        for name, called in (("seeds", "seeds"), ("ways", "ways"), ("existing", "with_")):
+            object.__setattr__(self, name, listed(getattr(self, name), f"`{called}`"))
         if len(self.candidates) + len(self.existing) < 2:
             raise ConfigError(
                 "`models`: a comparison needs two models at least; name more, or add trained ones `with_`"
@@ -104,8 +106,11 @@ class Plan:
         for values, what in ((self.candidates, "models"), (self.seeds, "seeds"), (self.existing, "with_")):
             if len(set(values)) < len(values):
                 raise ConfigError(f"`{what}`: one of them is given twice; leave one out")
-        if self.budget[0] not in LENGTHS:
-            raise ConfigError(f"`budget` {self.budget[0]!r}; use {', '.join(LENGTHS)}")
+        object.__setattr__(self, "budget", _checked_budget(self.budget))
+        if not isinstance(self.given, Mapping):
+            raise ConfigError(f"`settings` is {self.given!r}; expected keys and values, such as {{'lr': 0.001}}")
+        if self.split not in get_args(Split):
+            raise ConfigError(f"`split` {self.split!r}; use {' or '.join(get_args(Split))}")
         if not self.seeds:
             raise ConfigError("`seeds`: none was given; 0 is usual")
         if self.folds == 1 or self.folds < 0:
@@ -113,9 +118,8 @@ class Plan:
         if self.folds and self.split != "val":
             raise ConfigError("`split` test with `folds`: folds hold out each picture once; leave one of the two out")
         if "plain" not in self.ways or not set(self.ways) <= set(ALL_WAYS):
-            raise ConfigError(
-                f"`ways` {', '.join(self.ways)}; plain, and of {', '.join(w for w in ALL_WAYS if w != 'plain')}"
-            )
+            others = ", ".join(way for way in ALL_WAYS if way != "plain")
+            raise ConfigError(f"`ways` {', '.join(map(str, self.ways))}; plain, and of {others}")
 
     def members(self) -> list[Member]:
         """Every run, in the order in which they are trained: all models of one fold and seed, then the next."""
@@ -149,6 +153,19 @@ class Plan:
         return shlex.join([*words, "--out", out])
 
 
+def _checked_budget(budget: Any) -> tuple[str, float]:
+    """(key, number) of what a caller gave, whose time may be in words: ("time", "10m"). Raises ConfigError."""
+    if isinstance(budget, str) or not isinstance(budget, Sequence) or len(budget) != 2:
+        raise ConfigError(f"`budget` is {budget!r}; expected what is limited and how far, such as ('time', 600)")
+    key, number = budget
+    if key not in LENGTHS:
+        raise ConfigError(f"`budget` {key!r}; use {', '.join(LENGTHS)}")
+    length: float | None = getattr(make_settings({key: number}, "`budget`"), key)
+    if length is None:
+        raise ConfigError(f"`budget` {key} is {number!r}; expected a number")
+    return key, length
+
+
 def seconds(number: float) -> str:
     """As it is written on the command line, which takes no exponent: "90s"."""
     return f"{number:.6f}".rstrip("0").rstrip(".") + "s"
@@ -165,7 +182,8 @@ def candidates_of(models: str | Sequence[str] | None) -> tuple[Candidate, ...]:
 
     Raises ConfigError with near names for one that does not exist.
     """
-    text = models if isinstance(models, str) else ",".join(DEFAULT_MODELS if models is None else models)
+    names = DEFAULT_MODELS if models is None else (models,) if isinstance(models, str) else listed(models, "`models`")
+    text = ",".join(map(str, names))
     found = []
     for word in filter(None, (part.strip() for part in text.split(","))):
         model, _, encoder = word.partition(":")

@@ -113,6 +113,8 @@ def _word_value(key: str, value: str) -> Any:
 
 
 def _checked(kind: type[SettingsT], values: Mapping[str, Any], source: str) -> SettingsT:
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{source}: {values!r} is no mapping; write keys and values, such as {{'lr': 0.001}}")
     for key in values:
         if key not in kind.model_fields:
             raise ConfigError(f"{source}: unknown key {key!r}; {_hint(key, kind.model_fields)}")

@@ -17,7 +17,7 @@ from denselab.crf.memory import predicted_bytes
 from denselab.crf.parameters import Parameters, resolved
 from denselab.crf.refinement import refined_alone
 from denselab.errors import OutOfMemory
-from denselab.numbers import whole
+from denselab.numbers import flags, whole
 from denselab.runtime import cpu_count, total_memory
 
 MEMORY_SHARE = 0.5  # of the machine's memory, if the caller sets no limit
@@ -69,6 +69,7 @@ def refine_many(
     A job that fails, or that would not fit into memory even alone, comes back with its error, and the others continue.
     Raises ConfigError for fewer than one worker.
     """
+    flags(fast=fast)
     chosen = resolved(parameters)
     workers = cpu_count() if workers is None else whole(workers, "workers", 1)
     allowed = int(total_memory() * MEMORY_SHARE) if memory is None else memory

@@ -13,6 +13,7 @@ from denselab.crf.fast import infer_fast
 from denselab.crf.memory import check_memory
 from denselab.crf.parameters import Parameters, resolved
 from denselab.crf.unary import unary_from_probabilities
+from denselab.numbers import flags
 from denselab.types import Marginals
 
 
@@ -85,6 +86,7 @@ def _prepared(image: ArrayLike, probs: ArrayLike, parameters: Parameters, thread
 
 
 def _marginals(crf: DenseCRF, image: ArrayLike, parameters: Parameters, fast: bool) -> Marginals:
+    flags(fast=fast)
     if fast and crf.unary is not None:
         return infer_fast(image, crf.unary.reshape(-1, *crf.shape), parameters, crf.threads)
     return crf.infer(parameters.iterations).marginals

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -14,6 +14,7 @@ from denselab.data.read.spectral import SpectralBands, read_spectral
 from denselab.encoders.origin import Origin
 from denselab.errors import ConfigError
 from denselab.labels import LabelSpace
+from denselab.numbers import above_zero, finite, flag, size, whole
 from denselab.types import Fit, Pixels
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class Architecture:
 
     crf_layer: the CRF layer behind the network; None: none.
     frozen_norm: DeepLab v2's batch normalisation keeps its statistics, scale and shift in further training.
+    Raises ConfigError for values that no network has; whether this one has them, `create` finds out.
     """
 
     name: str
@@ -44,6 +46,15 @@ class Architecture:
             from denselab.crf_layer.crf_rnn import CRFSettings  # imported here: few models have one, and it needs torch
 
             object.__setattr__(self, "crf_layer", CRFSettings(**self.crf_layer))
+        if self.crf_layer is not None and not hasattr(self.crf_layer, "test_iterations"):
+            raise ConfigError(f"architecture: crf_layer is {self.crf_layer!r}; expected CRFSettings")
+        for key, value in (("name", self.name), ("encoder", self.encoder or "")):
+            if not isinstance(value, str):
+                raise ConfigError(f"architecture: {key} is {value!r}; expected a word")
+        for key in ("num_classes", "in_channels", *(["output_stride"] if self.output_stride is not None else [])):
+            object.__setattr__(self, key, whole(getattr(self, key), f"architecture: {key}", 1))
+        for key in ("aux", "frozen_norm"):
+            object.__setattr__(self, key, flag(getattr(self, key), f"architecture: {key}"))
 
     def create(self, pretrained: str | Weights = "no") -> SegmentationModel:
         """Build the network. pretrained: the weights its encoder starts from, as in build.create_model."""
@@ -69,15 +80,14 @@ class Architecture:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What happens to a picture before the network.
+    """What happens to a picture before the network. Raises ConfigError for values that stand for nothing.
 
     imgsz: (height, width) in pixels that a picture is fitted into, aspect ratio kept; see fit.
     mean, std: RGB, of pictures in 0..1; per band for other pictures, see `bands`.
     train_scale: median factor between the training pictures and what the network saw; sliding windows use it.
     fit: "inside": enlarged or reduced to the largest size that fits into imgsz, as DenseLab trains. For weights by
         others: "shrink": only reduced (FCN and DeepLab run at the picture's own size); "shorter": the shorter side
-            becomes imgsz's
-        shorter side (torchvision).
+            becomes imgsz's shorter side (torchvision).
     pad_to: (height, width) to which a smaller picture is then padded with the mean colour at its bottom and right, as
         on the 513x513 canvas of DeepLab's authors, whose image pooling averages over all of it. Logits are cropped to
         the picture again. Windows and test-time views are padded separately: at other scales they get the same canvas,
@@ -98,6 +108,18 @@ class Preprocessing:
     def __post_init__(self) -> None:
         if self.fit not in get_args(Fit):
             raise ConfigError(f"preprocessing: fit {self.fit!r}; use one of {', '.join(get_args(Fit))}")
+        object.__setattr__(self, "imgsz", size(self.imgsz, "preprocessing: imgsz"))
+        if self.pad_to is not None:
+            object.__setattr__(self, "pad_to", size(self.pad_to, "preprocessing: pad_to"))
+        for key, check in (("mean", finite), ("std", above_zero)):
+            given = getattr(self, key)
+            values = given if isinstance(given, Iterable) else (given,)
+            object.__setattr__(self, key, tuple(check(value, f"preprocessing: {key}") for value in values))
+        if len(self.mean) != len(self.std) or not self.mean:
+            raise ConfigError(f"preprocessing: mean {self.mean} and std {self.std}; expected one of each per band")
+        object.__setattr__(self, "train_scale", above_zero(self.train_scale, "preprocessing: train_scale"))
+        if self.white is not None:
+            object.__setattr__(self, "white", whole(self.white, "preprocessing: white", 1))
 
     def read(self, path: Path) -> Pixels:
         """A picture file as the model takes it. Raises DataError naming the file, also for other bands."""
@@ -134,5 +156,7 @@ class ModelSpec:
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.temperature < float("inf"):
-            raise ConfigError(f"temperature {self.temperature}; a number above 0, 1 leaves probabilities as they are")
+        object.__setattr__(self, "temperature", above_zero(self.temperature, "temperature"))
+        told, built = self.label_space.num_classes, self.architecture.num_classes
+        if told != built:
+            raise ConfigError(f"the label table has {told} classes, the network {built}; they must be the same")

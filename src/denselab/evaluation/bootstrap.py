@@ -20,6 +20,11 @@ class Interval(NamedTuple):
     high: float
 
 
+def rounded(value: float | None, digits: int = 4) -> float | None:
+    """A difference as it is written to files: 0.0 where it rounds to -0.0."""
+    return None if value is None else round(value, digits) + 0.0
+
+
 def mean_iou_interval(areas: NDArray[np.int64], resamples: int = RESAMPLES, seed: int = 0) -> Interval | None:
     """The 95 % percentile interval of the mean IoU over pictures; None for fewer than two pictures.
 

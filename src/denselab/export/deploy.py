@@ -53,6 +53,7 @@ from denselab.export.program import coarse_factor, exported_program, refuse_crf_
 from denselab.export.program_engine import program_bytes, program_engine
 from denselab.files import json_bytes, write_folder
 from denselab.inference.prediction import file_table
+from denselab.numbers import flag, flags
 from denselab.run_folder import (
     CARD,
     EXPORT,
@@ -156,6 +157,8 @@ def export(
     quiet: show no progress.
     Raises ParityError where the export is not the same model, ConfigError, DataError, CheckpointError, MissingExtra.
     """
+    int8, bf16 = flag(int8, "`int8`"), flag(bf16, "`bf16`")  # they are stored
+    flags(labels=labels, quiet=quiet)
     _check_options(to, int8, bf16, labels, opset)
     found, folder = open_model(str(model), "cpu", engine="torch")
     assert isinstance(found, TorchEngine)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from denselab.engine.open import EngineName
 from denselab.errors import ConfigError, MissingExtra, install
 from denselab.inference.inputs import Skipped, Source
-from denselab.numbers import size
+from denselab.numbers import flags, size
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +54,7 @@ def predict_dataset(
     The rows: file, height, width, shares (JSON), confidence, seconds, error. Raises MissingExtra without Ray, and
     ConfigError for a dataset without the column.
     """
+    flags(redo=redo, overlays=overlays)
     data = _ray_data()
     columns = dataset.columns()
     if "path" not in (columns or ()):

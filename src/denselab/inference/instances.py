@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from typing import Any, Literal, get_args
 
 from denselab.errors import ConfigError
-from denselab.numbers import finite, whole
+from denselab.numbers import finite, flag, whole
 from denselab.proposals.boxes import Boxes
 from denselab.proposals.sources import source_named
 from denselab.types import Image
@@ -61,6 +61,7 @@ class InstanceWise:
             raise ConfigError("`aggregate` 'paste' takes probabilities, not raw scores; leave `instance_wise` out")
         for name, least in (("boxes", 1), ("batch", 1), ("smallest", 0), ("shift", None)):
             object.__setattr__(self, name, whole(getattr(self, name), f"`{name}`", least))
+        object.__setattr__(self, "whole", flag(self.whole, "`whole`"))
         if self.floor is not None:
             finite(self.floor, "`floor`")
         if finite(self.enlarge, "`enlarge`") < 1:

@@ -22,6 +22,7 @@ from denselab.inference.instances import InstanceWise
 from denselab.inference.joining import Join
 from denselab.inference.plan import Plan, joint_plan
 from denselab.inference.score_cache import ScoreCache
+from denselab.numbers import flags, listed
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,12 @@ class Joint:
 
         window, tta: of each model that is not run box by box.
         """
+        flags(tta=tta)
         if samples:
             raise ConfigError("an ensemble has no `uncertainty`; ask one of its models")
         models = [_changed(model, window, tta, instances) for model in self.models]
         joined = joint_plan(ensemble_of(models, self.join, self.weights, self.cache), crf, crf_fast, self.crf)
-        return replace(joined, display_bands=tuple(display_bands))
+        return replace(joined, display_bands=listed(display_bands, "`display_bands`"))
 
     def alone(self, number: int) -> Plan:
         """The plan of one of the models, with its cached scores; number: from 0."""
@@ -92,6 +94,7 @@ def joint_of(
     cache: keep scores, where the user's cache is or in the one given.
     Raises ConfigError.
     """
+    flags(tta=tta, **({} if isinstance(cache, ScoreCache) else {"cache": cache}))
     whole = [Model(engine, folder, instances, window, tta) for engine, folder in models]
     kept = cache if isinstance(cache, ScoreCache) else ScoreCache() if cache else None
     if join in ("edeconvnet", "edeconvnet+crf"):
@@ -103,6 +106,7 @@ def joint_of(
 
 def load_joint(folder: Path, device: str = "auto", cache: bool = True) -> Joint:
     """The ensemble in a folder. Raises CheckpointError."""
+    flags(cache=cache)
     models, stored = load_models(folder, device)
     kept = ScoreCache() if cache else None
     return Joint(tuple(models), stored.join, stored.weights, stored.crf, kept)  # type: ignore[arg-type]  # checked

@@ -15,7 +15,7 @@ from denselab.errors import ConfigError
 from denselab.inference.instances import InstanceWise, refuse_with
 from denselab.inference.joining import Join
 from denselab.inference.score_cache import ScoreCache
-from denselab.numbers import is_finite, size, whole
+from denselab.numbers import flags, is_finite, listed, size, whole
 from denselab.types import Image, Pixels
 
 SCALES = (0.75, 1.0, 1.25)  # times the training size; DeepLab (v3+, section 4.1) uses 0.5 to 1.75
@@ -53,6 +53,7 @@ class Plan:
     display_bands: tuple[str | int, ...] = ()
 
     def __post_init__(self) -> None:
+        flags(flip=self.flip, crf_fast=self.crf_fast)
         if self.ensemble is None and len(self.engines) != 1:
             raise ConfigError(f"a plan of {len(self.engines)} engines; give one")
         if self.window is not None:
@@ -133,6 +134,7 @@ def joint_plan(
     ensemble: Ensemble, crf: Choice = None, crf_fast: bool = False, stored: Parameters | None = None
 ) -> Plan:
     """The plan for an ensemble. crf, crf_fast: as for Plan; stored: the CRF's parameters tuned for it."""
+    flags(crf_fast=crf_fast)
     parameters = parameters_for(crf, stored)
     engines = tuple(member.plan.engine for member in ensemble.members)
     return Plan(engines, crf=parameters, crf_fast=crf_fast and parameters is not None, ensemble=ensemble)
@@ -153,10 +155,11 @@ def plan_for(
 
     Raises ConfigError for invalid values, and for samples of a model without dropout.
     """
+    flags(tta=tta, crf_fast=crf_fast)
     parameters = parameters_for(crf, engine.spec.crf)
     scales = SCALES if tta else (1.0,)
     fast = crf_fast and parameters is not None
-    shown = tuple(display_bands)
+    shown = listed(display_bands, "`display_bands`")
     plan = Plan((engine,), window, scales, tta, samples, parameters, fast, instances, display_bands=shown)
     if samples:
         engine.require_sampling()

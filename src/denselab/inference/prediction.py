@@ -17,6 +17,7 @@ from PIL import PngImagePlugin
 from denselab.errors import ConfigError
 from denselab.files import write_bytes, write_json
 from denselab.labels import LabelSpace
+from denselab.numbers import flags
 from denselab.types import Image, LabelMap
 from denselab.visualize import colour_map, heat_map, overlay
 
@@ -107,6 +108,7 @@ class Prediction:
         overlay: whether to write it; a large one takes as long as a small network.
         Existing results are replaced, each in one step. Raises ResourceError where it cannot write.
         """
+        flags(overlay=overlay)
         if probs not in ("none", "npz", "png"):
             raise ConfigError(f'probabilities as {probs!r}; use "npz" or "png", or "none"')
         kinds = {"uncertainty": self.uncertainty is not None, "overlay": overlay}

@@ -31,6 +31,7 @@ from denselab.inference.prediction import Prediction
 from denselab.inference.run import labels_of, probs_of, run
 from denselab.inference.side_by_side import side_by_side
 from denselab.labels import LabelSpace
+from denselab.numbers import flags, listed
 from denselab.types import LabelMap, Pixels
 
 if TYPE_CHECKING:
@@ -116,6 +117,7 @@ class Predictor:
         Raises ConfigError for invalid options, DataError for unreadable files, ShapeError for arrays that are not
         pictures, ResourceError where probabilities are needed and do not fit in memory.
         """
+        flags(uncertainty=uncertainty)
         runs = check_samples(samples) if uncertainty else 0
         of_crf: dict[str, Any] = {"crf": crf, "crf_fast": crf_fast, "display_bands": display_bands}
         plan = self.plan(tta=tta, window=window, samples=runs, instances=instances, **of_crf)
@@ -185,6 +187,7 @@ class Predictor:
         """
         from denselab.engine.open import ensemble_folder
 
+        flags(local_files_only=local_files_only, cache=cache)
         hub: dict[str, Any] = {
             "revision": revision,
             "token": token,
@@ -217,8 +220,9 @@ class Predictor:
         """
         from denselab.inference.joint import joint_of
 
-        loaded = [model if isinstance(model, Predictor) else load(model, device) for model in models]
-        joint = joint_of(networks_of(loaded), join, weights, cache=cache)
+        given = listed(models, "`models`")
+        loaded = [model if isinstance(model, Predictor) else load(model, device) for model in given]
+        joint = joint_of(networks_of(loaded), join, listed(weights, "`weights`"), cache=cache)
         return cls(joint.models[0].engine, None, joint)
 
     def save_pretrained(self, save_directory: str | Path) -> Path:
@@ -243,6 +247,7 @@ class Predictor:
         """Upload the model folder to the Hugging Face hub as `owner/name`; returns its URL. Needs a login or token."""
         from denselab.engine.hub import upload_model
 
+        flags(private=private)
         return upload_model(self.save_pretrained, repo_id, private, token)
 
 

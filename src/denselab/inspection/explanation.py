@@ -25,6 +25,7 @@ from denselab.inspection.table import LayerRow, table_of
 from denselab.inspection.trace import trace
 from denselab.labels import LabelEntry, LabelSpace
 from denselab.models import MODELS
+from denselab.numbers import flags, whole
 from denselab.types import Image, LabelMap, Pixels
 
 Floats = NDArray[np.float32]
@@ -125,6 +126,7 @@ def explain(
     quiet: no progress bar
     Raises ConfigError for a pixel outside the picture or an unknown class.
     """
+    flags(random=random, quiet=quiet)
     height, width = image.shape[:2]
     row, column = _pixel_in(pixel, height, width)
     chosen = None if class_name is None else class_index(engine.spec.label_space, class_name)
@@ -166,7 +168,11 @@ def effect_of(gradient: Floats, pixel: tuple[int, int], winner: int, box: Box | 
 
 def _pixel_in(pixel: tuple[int, int] | None, height: int, width: int) -> tuple[int, int]:
     """The pixel, or the centre of the picture where none is named. Raises ConfigError outside the picture."""
-    row, column = pixel or (height // 2, width // 2)
+    if pixel is None:
+        return height // 2, width // 2
+    if len(pixel) != 2:
+        raise ConfigError(f"`pixel` is {pixel!r}; expected (row, column)")
+    row, column = whole(pixel[0], "the row of `pixel`"), whole(pixel[1], "the column of `pixel`")
     if not (0 <= row < height and 0 <= column < width):
         raise ConfigError(f"`pixel` {row},{column} is not in the picture of {height}x{width}; rows come first, from 0")
     return row, column

@@ -6,6 +6,7 @@ from torch import nn
 
 from denselab.inspection.operations import JOINS, Kind, Pair
 from denselab.inspection.trace import Operation, Trace, trace
+from denselab.numbers import flags
 
 Window = int | Pair
 
@@ -61,6 +62,7 @@ def layer_table(
 
 def table_of(traced: Trace, size: tuple[int, int], *, norms: bool = False, joins: bool = False) -> list[LayerRow]:
     """The rows of a trace made with a picture of `size`; arguments as in `layer_table`."""
+    flags(norms=norms, joins=joins)
     left_out = {*(() if norms else ("norm",)), *(() if joins else JOINS)}
     return [_row(o, size) for o in traced.operations if o.what.kind not in left_out]
 

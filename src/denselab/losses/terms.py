@@ -14,6 +14,7 @@ from denselab.losses.inputs import check_shapes
 from denselab.losses.pixels import cross_entropy, focal, ohem
 from denselab.losses.regions import dice, jaccard, lovasz, tversky
 from denselab.losses.together import all_together, go_together
+from denselab.numbers import is_finite
 
 AUXILIARY_WEIGHT = 0.4  # PSPNet (Zhao et al. 2017), section 3.3
 
@@ -125,9 +126,9 @@ def loss_with_auxiliary(
 def _check_term(term: LossTerm) -> None:
     if term.name not in LOSSES:
         raise ConfigError(f"unknown loss {term.name!r}{_nearest(term.name, LOSSES)}; known: {', '.join(LOSSES)}")
-    if not 0 < term.weight < math.inf:
+    if not is_finite(term.weight) or term.weight <= 0:
         raise ConfigError(
-            f"loss {term.name}: weight {term.weight} is not a positive number; leave the term out to drop it"
+            f"loss {term.name}: weight {term.weight!r} is not a positive number; leave the term out to drop it"
         )
     allowed = LOSSES[term.name].options
     for name, value in term.options.items():
@@ -135,8 +136,7 @@ def _check_term(term: LossTerm) -> None:
             known = f"known: {', '.join(allowed)}" if allowed else "it has no options"
             raise ConfigError(f"loss {term.name}: unknown option {name!r}{_nearest(name, allowed)}; {known}")
         low, high = allowed[name]
-        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        if not number or not low <= value <= high:
+        if not is_finite(value) or not low <= value <= high:
             raise ConfigError(f"loss {term.name}: {name} is {value!r}; a number from {low} to {high} was expected")
         if name in WHOLE and value != round(value):
             raise ConfigError(f"loss {term.name}: {name} is {value!r}; whole pixels were expected")

@@ -13,6 +13,7 @@ from rich.text import Text
 from denselab.console import progress
 from denselab.crf.parameters import Choice, told
 from denselab.data import Dataset
+from denselab.evaluation.bootstrap import rounded
 from denselab.evaluation.paired import Paired
 from denselab.inference.ensembles import ensemble_of
 from denselab.inference.instances import InstanceWise
@@ -23,6 +24,7 @@ from denselab.inference.score_cache import ScoreCache
 from denselab.measure.data import Selection, select
 from denselab.measure.evaluate import Measured, measure
 from denselab.measure.fit_weights import PASSES, fit_weights, halves
+from denselab.numbers import flags, listed
 
 logger = logging.getLogger(__name__)
 
@@ -59,9 +61,9 @@ class MeasuredEnsemble:
             for (name, one), model in zip(self.alone.items(), self.joint.models, strict=True)
         ]
         gain = self.gain
-        interval = [round(gain.interval.low, 4), round(gain.interval.high, 4)] if gain.interval else None
+        interval = [rounded(bound) for bound in gain.interval] if gain.interval else None
         facts = {"join": self.joint.join, "weights": list(self.joint.weights), "models": models, "fitted": self.fitted}
-        return {**facts, "best_model": self.best, "gain": round(gain.difference, 4), "gain_interval": interval}
+        return {**facts, "best_model": self.best, "gain": rounded(gain.difference), "gain_interval": interval}
 
     def table(self) -> Table:
         """A rich table: each model and the ensemble, with its mean IoU and pixel accuracy."""
@@ -109,6 +111,8 @@ def evaluate_ensemble(
     The rest: as for `evaluate`.
     Raises ConfigError, CheckpointError, DataError, ResourceError.
     """
+    flags(tta=tta, crf_fast=crf_fast, quiet=quiet)
+    models = listed(models, "`models`")
     loaded = [m if isinstance(m, Predictor) else load(m, device, output_stride) for m in models]
     parts = networks_of(loaded)
     given = {"seed": seed, "val_fraction": val_fraction}

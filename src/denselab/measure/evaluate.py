@@ -24,6 +24,7 @@ from denselab.measure.data import Selection, select
 from denselab.measure.files import write_measured
 from denselab.measure.items import predict_items
 from denselab.measure.kept import KeptLabels
+from denselab.numbers import flags
 from denselab.proposals.kept import BOXES
 from denselab.regions.kept import kept_in
 from denselab.run_folder import PROPOSALS, REGIONS, is_run
@@ -160,8 +161,9 @@ def evaluate(
     quiet: show no progress.
     Raises ConfigError, CheckpointError, DataError, ResourceError.
     """
+    flags(tta=tta, crf_fast=crf_fast, cache=cache, quiet=quiet)  # fail before loading anything
     if window is not None:
-        check_window(window)  # fail before loading anything
+        check_window(window)
     predictor = model if isinstance(model, Predictor) else load(model, device, output_stride, engine, cache=cache)
     ways: dict[str, Any] = {"window": window, "tta": tta, "instances": instances, "display_bands": display_bands}
     plan = predictor.plan(crf=crf, crf_fast=crf_fast, **ways)

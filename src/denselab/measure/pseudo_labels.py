@@ -26,6 +26,7 @@ from denselab.inference.predictor import Predictor, load
 from denselab.labels import LabelEntry, LabelSpace
 from denselab.measure.by_name import with_labels_of
 from denselab.measure.data import run_of
+from denselab.numbers import finite, flags, listed
 from denselab.types import LabelMap
 
 logger = logging.getLogger(__name__)
@@ -82,7 +83,9 @@ def pseudo_label(
     tta, window, device: as for a Predictor.
     Raises ConfigError, DataError, CheckpointError, ResourceError.
     """
-    if not 0 < confidence <= 1:
+    flags(tta=tta, quiet=quiet)
+    places = [str(place) for place in listed(pictures, "`pictures`")]
+    if not 0 < finite(confidence, "`confidence`") <= 1:
         raise ConfigError(f"`confidence` {confidence:g}; a probability above 0, at most 1: 0.9 is usual")
     target = Path(out)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
@@ -90,7 +93,7 @@ def pseudo_label(
     predictor = model if isinstance(model, Predictor) else load(model, device)
     dataset = _labelled(predictor, data)
     require_outside(dataset, target)
-    sources, skipped = _unlabelled(dataset, pictures, target)
+    sources, skipped = _unlabelled(dataset, places, target)
     fresh = fresh_beside(target)
     try:
         with progress("pseudo-label", len(dataset.items) + len(sources), "pictures", quiet) as bar:
@@ -129,9 +132,9 @@ def _labelled(predictor: Predictor, data: str | Path | Dataset) -> Dataset:
     return replace(dataset, items=items, label_space=space)
 
 
-def _unlabelled(dataset: Dataset, pictures: Sequence[str | Path], out: Path) -> tuple[list[Source], list[Skipped]]:
+def _unlabelled(dataset: Dataset, places: Sequence[str], out: Path) -> tuple[list[Source], list[Skipped]]:
     """The pictures to label. Raises DataError where none is left."""
-    sources, skipped = find_sources([str(place) for place in pictures], out)
+    sources, skipped = find_sources(places, out)
     labelled = {item.image.resolve() for item in dataset.items}
     others = [source for source in sources if source.path.resolve() not in labelled]
     if not others:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.errors import ConfigError, ShapeError
+from denselab.numbers import above_zero, finite, whole
 from denselab.regions.superpixels import Labels
 
 SIGMA = 0.8  # pixels of the Gaussian before, section 6; also selective search's
@@ -26,10 +27,9 @@ def graph_segments(channels: NDArray[Any], k: float, least: int, sigma: float = 
     """
     if channels.ndim != 3 or channels.size == 0:
         raise ShapeError(f"`channels` of shape {channels.shape}; expected (height, width, channels)")
-    if k <= 0 or least < 1 or sigma < 0:
-        raise ConfigError(
-            f"`k` {k:g}, `least` {least}, `sigma` {sigma:g}; k must be above 0, least 1 or more, sigma 0 or more"
-        )
+    k, least = above_zero(k, "`k`"), whole(least, "`least`", 1)
+    if finite(sigma, "`sigma`") < 0:
+        raise ConfigError(f"`sigma` {sigma:g}; it must be 0 (no smoothing) or more pixels")
     from scipy import ndimage  # here: it and numba take a third of a second each to import
 
     from denselab.regions.kernels import joined_along

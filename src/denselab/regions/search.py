@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.errors import ConfigError
+from denselab.numbers import whole
 from denselab.regions.colours import COLOURS
 from denselab.regions.graph_segments import graph_segments
 from denselab.regions.grouping import ALIKE, Similarity, binned, grouped, measured
@@ -58,10 +59,10 @@ class Search:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.strategies not in STRATEGIES:
+        if not isinstance(self.strategies, str) or self.strategies not in STRATEGIES:
             raise ConfigError(f"`strategies` {self.strategies!r}; use one of {', '.join(STRATEGIES)}")
-        if self.most < 1 or self.least_side < 1:
-            raise ConfigError(f"`most` {self.most}, `least_side` {self.least_side}; give 1 or more")
+        for name, least in (("most", 1), ("least_side", 1), ("seed", 0)):
+            object.__setattr__(self, name, whole(getattr(self, name), f"`{name}`", least))
 
 
 def find_segments(image: Image, search: Search | None = None) -> Segments:

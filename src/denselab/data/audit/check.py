@@ -17,6 +17,7 @@ from denselab.data.audit.leaks import quick_leaks
 from denselab.data.dataset import Dataset, Item, open_dataset
 from denselab.data.read.tree import number_of
 from denselab.labels import LabelSpace
+from denselab.numbers import flags
 from denselab.runtime import cpu_count
 
 # What a quick check looks at: the first costs about 0.3 ms each, the second up to 50 ms with large pictures.
@@ -118,6 +119,7 @@ def check_dataset(
 
     Raises DataError where the data set cannot be opened.
     """
+    flags(quick=quick, quiet=quiet)
     if not isinstance(dataset, Dataset):
         dataset = open_dataset(dataset, seed=seed)
     headers = _sample(dataset.items, QUICK_HEADERS, seed) if quick else ()
