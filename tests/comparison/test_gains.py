@@ -1,8 +1,11 @@
 """What a way of running changes: the paired bootstrap against the plain run, in both directions, and in words."""
 
+import json
+
 import numpy as np
 import pytest
 
+from denselab.comparison.document import _gain
 from denselab.comparison.gains import Gain, gain, gains_of, sentence
 from denselab.evaluation.bootstrap import Interval, difference_interval
 from denselab.evaluation.evaluation import Evaluation
@@ -53,3 +56,11 @@ def test_the_sentence_names_what_is_certain() -> None:
     assert sentence("boxes", [("deconvnet", Gain(0.1, None, False))]) == (
         "Box by box: no certain difference for deconvnet."
     )
+
+
+def test_no_gain_is_told_as_plus_nothing() -> None:
+    """-0.0002 was told as "-0.0", and written as -0.0."""
+    nothing = Gain(-0.0002, Interval(-0.0004, 0.00001), certain=False)
+    assert nothing.told == "+0.0 [+0.0, +0.0]"
+    told = _gain(Gain(-0.00002, Interval(-0.00003, 0.0), certain=False))
+    assert json.dumps(told) == '{"difference": 0.0, "low": 0.0, "high": 0.0, "certain": false}'

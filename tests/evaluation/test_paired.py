@@ -1,12 +1,16 @@
 """Two evaluations of the same pictures: the difference, by hand, and how sure it is."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+import denselab
 from denselab.errors import DataError, ShapeError
 from denselab.evaluation.bootstrap import difference_interval, mean_iou_interval
 from denselab.evaluation.evaluation import FEWEST_PICTURES, count_pictures
-from denselab.evaluation.paired import ENOUGH_PICTURES, Paired
+from denselab.evaluation.paired import ENOUGH_PICTURES, Paired, _cells
 from denselab.labels import LabelEntry, LabelSpace
 
 SPACE = LabelSpace((LabelEntry(0, "a", (0, 0, 0)), LabelEntry(1, "b", (9, 9, 9)), LabelEntry(2, "never", (5, 5, 5))))
@@ -73,3 +77,16 @@ def test_other_pictures_are_refused() -> None:
     one, other = (count_pictures([(name, TRUTH, TRUTH)], SPACE) for name in "xy")
     with pytest.raises(DataError, match="different pictures"):
         Paired(one, other)
+
+
+def test_a_change_of_nothing_has_no_minus() -> None:
+    """A class that lost a pixel of a million was told to have changed by -0.0000."""
+    assert _cells((0.5, 0.49999)) == ("0.5000", "0.5000", "+0.0000")
+
+
+def test_every_signed_number_is_told_without_minus_nothing() -> None:
+    """A format with a sign and without "z" tells -0.0 of a number that rounds to nothing."""
+    source = Path(denselab.__file__).parent
+    told = [f"{path.name}: {line}" for path in source.rglob("*.py") for line in path.read_text("utf-8").splitlines()]
+    assert any(":+z." in line for line in told)
+    assert [line for line in told if re.search(r"\{[^{}]*:\+[.{]", line)] == []

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from denselab.errors import DataError
-from denselab.evaluation.bootstrap import RESAMPLES, difference_interval, mean_iou_interval
+from denselab.evaluation.bootstrap import RESAMPLES, Interval, difference_interval, mean_iou_interval
 from denselab.evaluation.evaluation import Evaluation
 from denselab.evaluation.ranking import Entrant, Ranking, Verdict, clusters
 from denselab.evaluation.scores import Areas, picture_mean_iou
@@ -108,3 +108,9 @@ def test_the_sentence_in_points() -> None:
 
     verdict = Verdict("A", "B", 0.021, Interval(0.004, 0.039), 50, True)
     assert verdict.sentence == "A is better than B by 2.1 [0.4, 3.9]"
+
+
+def test_no_difference_has_no_sign() -> None:
+    """An interval from just below 0 was told as [-0.0, 0.4]."""
+    told = Verdict("a", "b", 0.0, Interval(-0.0002, 0.004), 20, certain=False).sentence
+    assert told == "a and b cannot be told apart: 0.0 [0.0, 0.4]"

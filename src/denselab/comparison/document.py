@@ -8,6 +8,7 @@ import numpy as np
 from denselab.comparison.gains import Gain
 from denselab.comparison.result import Comparison, Row
 from denselab.comparison.usage import commands
+from denselab.evaluation.bootstrap import rounded
 from denselab.evaluation.ranking import Verdict
 
 DIGITS = 4
@@ -56,21 +57,21 @@ def _row(row: Row, classes: tuple[str, ...]) -> dict[str, Any]:
 def _gain(gain: Gain) -> dict[str, Any]:
     low, high = gain.interval or (None, None)
     return {
-        "difference": round(gain.difference, DIGITS),
-        "low": None if low is None else round(low, DIGITS),
-        "high": None if high is None else round(high, DIGITS),
+        "difference": rounded(gain.difference, DIGITS),
+        "low": rounded(low, DIGITS),
+        "high": rounded(high, DIGITS),
         "certain": gain.certain,
     }
 
 
 def _verdict(verdict: Verdict) -> dict[str, Any]:
-    interval = verdict.interval
+    low, high = verdict.interval or (None, None)
     return {
         "first": verdict.first,
         "second": verdict.second,
-        "difference": round(verdict.difference, DIGITS),
-        "low": None if interval is None else round(interval.low, DIGITS),
-        "high": None if interval is None else round(interval.high, DIGITS),
+        "difference": rounded(verdict.difference, DIGITS),
+        "low": rounded(low, DIGITS),
+        "high": rounded(high, DIGITS),
         "certain": verdict.certain,
         "sentence": verdict.sentence,
     }

@@ -29,10 +29,10 @@ class Gain:
     @property
     def told(self) -> str:
         """In points of mIoU: "+1.2 [0.4, 2.0]"."""
-        bounds = (
-            "" if self.interval is None else f" [{self.interval.low * POINTS:+.1f}, {self.interval.high * POINTS:+.1f}]"
-        )
-        return f"{self.difference * POINTS:+.1f}{bounds}"
+        told = f"{self.difference * POINTS:+z.1f}"
+        if self.interval is None:
+            return told
+        return f"{told} [{self.interval.low * POINTS:+z.1f}, {self.interval.high * POINTS:+z.1f}]"
 
 
 def gains_of(by_way: Mapping[str, Entrant], groups: tuple[str, ...] | None) -> dict[str, Gain]:

@@ -93,8 +93,8 @@ def gain(curves: Sequence[BySize]) -> str:
         pairs = [(a, b) for a, b in zip(curve.rows, boxed.rows, strict=True) if a.objects]
         small, large = ((b.mean_iou - a.mean_iou) * POINTS for a, b in (pairs[0], pairs[-1]))
         told.append(
-            f"Box by box, {curve.name} changes by {small:+.1f} points on objects of {pairs[0][0].name} and by "
-            f"{large:+.1f} on those of {pairs[-1][0].name}."
+            f"Box by box, {curve.name} changes by {small:+z.1f} points on objects of {pairs[0][0].name} and by "
+            f"{large:+z.1f} on those of {pairs[-1][0].name}."
         )
     return " ".join(told)
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from denselab.errors import DataError
-from denselab.evaluation.bootstrap import Interval, difference_interval
+from denselab.evaluation.bootstrap import Interval, difference_interval, rounded
 from denselab.evaluation.evaluation import FEWEST_PICTURES, Evaluation
 from denselab.evaluation.score_table import class_scores, heading_of, set_scores
 from denselab.shown import shown
@@ -74,6 +74,7 @@ class Paired:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything above as plain data for JSON."""
+        low, high = self.interval or (None, None)
         return {
             "pictures": len(self.before.names),
             "totals": {key: {"before": a, "after": b} for key, (a, b) in self.totals().items()},
@@ -81,9 +82,9 @@ class Paired:
                 {"name": row["name"]} | {key: {"before": row[key][0], "after": row[key][1]} for key in BY_CLASS}
                 for row in self.classes()
             ],
-            "miou_difference": round(self.difference, DIGITS),
-            "miou_difference_low": None if self.interval is None else round(self.interval.low, DIGITS),
-            "miou_difference_high": None if self.interval is None else round(self.interval.high, DIGITS),
+            "miou_difference": rounded(self.difference, DIGITS),
+            "miou_difference_low": rounded(low, DIGITS),
+            "miou_difference_high": rounded(high, DIGITS),
             "helps": self.helps,
         }
 
@@ -104,10 +105,10 @@ class Paired:
     def sentence(self) -> str:
         """The change of the mean IoU with its interval, in one line."""
         if self.interval is None:
-            return f"mIoU {self.difference:+.4f} on {len(self.before.names)} pictures; too few for an interval"
+            return f"mIoU {self.difference:+z.4f} on {len(self.before.names)} pictures; too few for an interval"
         low, high = self.interval
         return (
-            f"mIoU {self.difference:+.4f}, 95 % interval {low:+.4f} to {high:+.4f} "
+            f"mIoU {self.difference:+z.4f}, 95 % interval {low:+z.4f} to {high:+z.4f} "
             f"over {len(self.before.names)} pictures"
         )
 
@@ -115,5 +116,5 @@ class Paired:
 def _cells(pair: Pair) -> tuple[str, str, str]:
     before, after = pair
     texts = tuple("-" if value is None else f"{value:.{DIGITS}f}" for value in pair)
-    change = "" if before is None or after is None else f"{after - before:+.{DIGITS}f}"
+    change = "" if before is None or after is None else f"{after - before:+z.{DIGITS}f}"
     return (texts[0], texts[1], change)

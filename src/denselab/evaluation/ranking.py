@@ -73,7 +73,7 @@ class Verdict:
         gap = f"{self.difference * POINTS:.1f}"
         if self.interval is None:
             return f"{self.first} is {gap} above {self.second}, on too few pictures to tell"
-        bounds = f"{gap} [{self.interval.low * POINTS:.1f}, {self.interval.high * POINTS:.1f}]"
+        bounds = f"{gap} [{self.interval.low * POINTS:z.1f}, {self.interval.high * POINTS:z.1f}]"
         if self.certain:
             return f"{self.first} is better than {self.second} by {bounds}"
         return f"{self.first} and {self.second} cannot be told apart: {bounds}"

@@ -63,7 +63,7 @@ def _too_few(tuning: Tuning, difference: float) -> str:
     if tuning.judged < tuning.judging:
         advice.append("give more time")
     return (
-        f"judged on {tuning.judged} pictures (mIoU {difference:+.4f}), and at least {ENOUGH_PICTURES} are needed: "
+        f"judged on {tuning.judged} pictures (mIoU {difference:+z.4f}), and at least {ENOUGH_PICTURES} are needed: "
         f"on so few, chance alone often looks like a gain; {_unchanged(tuning)}: {', and '.join(advice)}"
     )
 

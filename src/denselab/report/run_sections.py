@@ -73,7 +73,7 @@ def two_models_section(comparison: Comparison | None, reason: str, strips: Seque
             text(c.name),
             text(score(c.first)),
             text(score(c.second)),
-            text(f"{c.second - c.first:+.3f}".replace("-", "−")),
+            text(f"{c.second - c.first:+z.3f}".replace("-", "−")),
         )
         for c in comparison.classes
     ]
