@@ -29,8 +29,10 @@ from denselab.inference.plan import Plan
 from denselab.inference.predictor import Predictor, load
 from denselab.inference.run import planes_of
 from denselab.measure.calibrate import Calibration, calibrate
+from denselab.measure.confused import Confused, Entries, confused, entries_of
 from denselab.measure.data import Selection, select
 from denselab.measure.kept import KeptLabels
+from denselab.numbers import flags, listed
 from denselab.run_folder import find_model_folder
 from denselab.types import LabelMap
 
@@ -51,7 +53,7 @@ class Diagnosis:
     calibration: reliability before and after a temperature; None where fewer than two pictures are labelled.
     suspects: regions that may be label errors, the most suspicious first.
     objects: every true object with its IoU; background classes are no objects.
-    pairs: (N, K, K) int32 confusion of each picture, rows = truth.
+    pairs: what each picture takes for what.
     models: the models as given.
     split: what was measured.
     seen: how many of the pictures their model was trained on.
@@ -65,7 +67,7 @@ class Diagnosis:
     calibration: Calibration | None
     suspects: tuple[Suspect, ...]
     objects: tuple[Object, ...]
-    pairs: NDArray[np.int32]
+    pairs: Confused
     models: tuple[str, ...]
     split: str
     seen: int = 0
@@ -85,7 +87,7 @@ class _Gathered:
         self.kept = KeptLabels()
         self.suspects: list[Suspect] = []
         self.objects: list[Object] = []
-        self.pairs: dict[str, NDArray[np.int32]] = {}
+        self.pairs: dict[str, Entries] = {}
         self.pixels: dict[str, tuple[NDArray[np.float32], NDArray[np.int64]]] = {}
 
 
@@ -110,7 +112,8 @@ def diagnose(
     quiet: show no progress.
     Raises ConfigError, CheckpointError, DataError (also where two models are about one picture), ResourceError.
     """
-    given = [models] if isinstance(models, str | Path | Predictor) else list(models)
+    flags(tta=tta, store=store, quiet=quiet)
+    given = [models] if isinstance(models, str | Path | Predictor) else listed(models, "`models`")
     if not given:
         raise ConfigError("`models`: none was given; give a model folder, or the runs of several folds")
     predictors = [m if isinstance(m, Predictor) else load(m, device) for m in given]
@@ -119,7 +122,7 @@ def diagnose(
     _require_apart(chosen, homes)
     count = sum(len(c.items) for c in chosen)
     classes = predictors[0].spec.label_space.num_classes
-    gathered = _Gathered(max(100, min(SAMPLED_PIXELS, SAMPLED_NUMBERS // classes) // count))
+    gathered = _Gathered(sampled_of_each(count, classes))
     with progress("diagnose", count, "pictures", quiet) as bar:
         results = (
             result
@@ -151,7 +154,7 @@ def _concluded(
         calibration,
         tuple(sorted(gathered.suspects, key=lambda s: (-s.score, s.picture, s.box))),
         tuple(gathered.objects),
-        np.stack([gathered.pairs[item.name] for item in items]),
+        confused([gathered.pairs[item.name] for item in items]),
         models,
         chosen[0].split,
         sum(part.trained_on for part in chosen),
@@ -187,10 +190,15 @@ def _pictures(
         gathered.suspects += suspects_of(sample.name, sample.labels, probs, space.ignore_index)
         gathered.objects += objects_of(sample.labels, labels, things, space.ignore_index)
         counts = confusion_matrix(sample.labels, labels, space.num_classes, space.ignore_index)
-        gathered.pairs[sample.name] = counts.astype(np.int32)
+        gathered.pairs[sample.name] = entries_of(counts)
         gathered.pixels[sample.name] = sampled_pixels(probs, sample.labels, space.ignore_index, gathered.per_picture)
         bar.advance()
         yield sample.name, sample.labels, labels
+
+
+def sampled_of_each(pictures: int, classes: int) -> int:
+    """How many pixels of each picture are kept, 1 at least."""
+    return max(1, min(SAMPLED_PIXELS, SAMPLED_NUMBERS // classes) // pictures)
 
 
 def sampled_pixels(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from denselab.evaluation.bootstrap import rounded
 from denselab.evaluation.lost import lost_by_class, lost_by_picture
 from denselab.evaluation.objects import FOUND, by_size
 from denselab.evaluation.scores import mean_iou
@@ -79,8 +80,8 @@ def document(diagnosis: Diagnosis) -> dict[str, Any]:
             {"size": r.name, "objects": r.objects, "mean_iou": _number(r.mean_iou), "found": _number(r.share_found)}
             for r in by_size(diagnosis.objects)
         ],
-        "lost_by_class": {lost.name: round(lost.points, 2) for lost in classes_lost(diagnosis)},
-        "lost_by_picture": {lost.name: round(lost.points, 3) for lost in pictures_lost(diagnosis)[:50]},
+        "lost_by_class": {lost.name: rounded(lost.points, 2) for lost in classes_lost(diagnosis)},
+        "lost_by_picture": {lost.name: rounded(lost.points, 3) for lost in pictures_lost(diagnosis)[:50]},
         "label_errors": len(diagnosis.suspects),
         "confusions": [
             {"truth": m.truth, "prediction": m.prediction, "pixels": m.pixels, "share": round(m.share, 4)}
@@ -212,18 +213,18 @@ def _borders(diagnosis: Diagnosis) -> Html:
 def _lost(diagnosis: Diagnosis) -> Html:
     colours = {entry.name: entry.colour for entry in diagnosis.dataset.label_space.classes}
     classes = [
-        (Html(swatch(colours[lost.name]) + text(lost.name)), text(f"{lost.points:.1f}"))
+        (Html(swatch(colours[lost.name]) + text(lost.name)), text(f"{lost.points:z.1f}"))
         for lost in classes_lost(diagnosis)
     ]
     pictures = pictures_lost(diagnosis)
-    rows = [(text(lost.name), text(f"{lost.points:.2f}")) for lost in pictures[:15]]
+    rows = [(text(lost.name), text(f"{lost.points:z.2f}")) for lost in pictures[:15]]
     kinds: tuple[Kind, ...] = ("name", "number")
     by_name = {item.name: item for item in diagnosis.items}
     strips = []
     for lost in pictures[:WORST]:
         sample = diagnosis.dataset.read_shown(by_name[lost.name])
         panels = error_panels(sample, diagnosis.kept[lost.name], diagnosis.dataset.label_space)
-        strips.append(panel_strip(lost.name, f"{lost.points:.2f} points of mIoU", panels))
+        strips.append(panel_strip(lost.name, f"{lost.points:z.2f} points of mIoU", panels))
     note = (
         "In points of mIoU. Of a class: what it lacks to an IoU of 1, by the number of classes; together they "
         "are all that is lost. Of a picture: how much the mIoU of the set would rise if it alone had no fault."
@@ -250,7 +251,7 @@ def _confusions(diagnosis: Diagnosis) -> Html:
 
 def _examples(diagnosis: Diagnosis, truth: int, prediction: int) -> Sequence[Html]:
     """The pictures with the most pixels of a confusion, around its largest region."""
-    counts = diagnosis.pairs[:, truth, prediction]
+    counts = diagnosis.pairs.of(truth, prediction)
     shown = []
     for index in np.argsort(-counts, kind="stable")[:EXAMPLES]:
         if not counts[index]:
