@@ -22,8 +22,8 @@ test: lint types docs tests
 check: test
 
 lint: $(READY)
-	$(BIN)/ruff format --check src tests benchmarks docs reliability
-	$(BIN)/ruff check src tests benchmarks docs reliability
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
 
 types: $(READY)
 	$(BIN)/mypy
