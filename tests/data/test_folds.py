@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from denselab.data import Dataset, Item
-from denselab.data.folds import assign, folds_of, held_out, in_sequences
+from denselab.data.folds import assign, folds_of, halves, held_out, in_sequences
 from denselab.data.item import FileLabels
 from denselab.data.sequences import sequence_of
 from denselab.errors import ConfigError, DataError
@@ -95,3 +95,30 @@ def test_folders_of_splits_are_no_sequences() -> None:
         [Item(name, path, FileLabels(path), "train", f"patient {i // 2}") for i, name in enumerate(names)]
     )
     assert [item.group for item in own] == [f"patient {i // 2}" for i in range(8)]
+
+
+@given(st.lists(st.integers(0, 6), max_size=30), st.integers(0, 3))
+def test_halves_keep_sequences_and_the_order(groups: list[int], least: int) -> None:
+    items = items_of([f"g{group}" if group else "" for group in groups])  # "": no sequence
+    first, second = halves(items, least)
+    assert sorted(first + second, key=items.index) == items
+    assert [sorted(half, key=items.index) for half in (first, second)] == [first, second]
+    shared = {item.group for item in first} & {item.group for item in second} - {""}
+    if shared or min(len(first), len(second)) < least:  # cut by name
+        assert abs(len(first) - len(second)) <= 1
+    whole = halves(items)
+    assert not {item.group for item in whole[0]} & {item.group for item in whole[1]} - {""}
+
+
+def test_halves_by_hand() -> None:
+    first, second = halves(items_of(["a", "b", "b", "c", "", ""]))
+    assert ([i.name for i in first], [i.name for i in second]) == (["p1", "p2", "p4"], ["p0", "p3", "p5"])
+    film = items_of(["a"] * 5)
+    assert [len(half) for half in halves(film)] == [5, 0]
+    assert [[i.name for i in half] for half in halves(film[::-1], 1)] == [["p1", "p0"], ["p4", "p3", "p2"]]
+
+
+def test_a_sequence_may_be_called_like_a_picture() -> None:
+    """A picture whose name was that of a sequence was put beside its frames: 3 and 1 in place of 2 and 2."""
+    first, second = halves(items_of(["p2", "p2", "", ""]))
+    assert [len(first), len(second)] == [2, 2]

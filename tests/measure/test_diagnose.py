@@ -158,19 +158,42 @@ def test_a_temperature_is_above_0(engine: TorchEngine) -> None:
 def test_calibration_judges_each_half_with_the_other() -> None:
     """Overconfident by a factor of 3: the temperature is about 3, and it helps on the other half."""
     rng = np.random.default_rng(1)
-    pictures = []
-    for _ in range(6):
+    pixels, items = {}, []
+    for number in range(6):
         logits = rng.normal(0, 1.5, (800, 3))
         probs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
         labels = (rng.random((800, 1)) > probs.cumsum(axis=1)).sum(axis=1).clip(0, 2)
-        pictures.append(((3 * logits).astype(np.float32), labels))
-    found = calibrate(pictures)
+        items.append(Item(f"p{number}", Path("x"), FileLabels(Path("y")), "val"))
+        pixels[f"p{number}"] = (3 * logits).astype(np.float32), labels
+    found = calibrate(pixels, items)
     assert found is not None
     assert found.helps
     assert found.temperature == pytest.approx(3, rel=0.1)
     assert found.after.error < found.before.error / 3
     assert found.before.pixels.sum() == found.after.pixels.sum() == 4800
-    assert calibrate(pictures[:1]) is None
+    assert calibrate(pixels, items[:1]) is None
+
+
+def test_calibration_judges_a_sequence_by_others() -> None:
+    """Every second picture was a half: of two films each was fitted and judged, frame beside frame, and always helped.
+
+    The network is too sure on one film and not sure enough on the other, so what is fitted on one is wrong on the other.
+    """
+    rng = np.random.default_rng(1)
+    pixels, items = {}, []
+    for number in range(8):
+        film = number // 4
+        logits = rng.normal(0, 1.5, (800, 3))
+        probs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        labels = (rng.random((800, 1)) > probs.cumsum(axis=1)).sum(axis=1).clip(0, 2)
+        items.append(Item(f"p{number}", Path("x"), FileLabels(Path("y")), "val", f"film {film}"))
+        pixels[f"p{number}"] = ((4.0, 0.5)[film] * logits).astype(np.float32), labels
+    found = calibrate(pixels, items)
+    assert found is not None
+    assert not found.helps
+    alone = calibrate(pixels, items[:4])
+    assert alone is not None
+    assert alone.helps, "one film is cut in two"
 
 
 def test_sampled_pixels_are_labelled_ones() -> None:

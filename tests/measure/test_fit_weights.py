@@ -11,13 +11,14 @@ from tests.conftest import NearestColour
 
 from denselab.console import progress
 from denselab.data import Dataset, Item
+from denselab.data.folds import halves
 from denselab.engine.torch_engine import TorchEngine
 from denselab.inference.ensembles import Model, ensemble_of
 from denselab.inference.plan import Ensemble, joint_plan
 from denselab.inference.predictor import Predictor
 from denselab.measure.ensembles import evaluate_ensemble
 from denselab.measure.evaluate import measure
-from denselab.measure.fit_weights import PASSES, fit_weights, halves
+from denselab.measure.fit_weights import PASSES, fit_weights
 
 
 @dataclass(frozen=True)
@@ -120,11 +121,3 @@ def test_a_model_that_is_wrong_everywhere_gets_no_weight(engine: TorchEngine, no
     ensemble = ensemble_of([Model(replace(engine, network=wrong)), Model(engine)])
     weights, _ = fitted(ensemble, noisy, list(noisy.items))
     assert weights[1] > 0.5
-
-
-def test_halves_keep_groups_together(noisy: Dataset) -> None:
-    first, second = halves(noisy.items)
-    assert {item.group for item in first} & {item.group for item in second} == set()
-    assert len(first) == len(second) == 2
-    single = [replace(item, group="") for item in noisy.items]
-    assert [len(half) for half in halves(single[:3])] == [2, 1]

@@ -15,7 +15,7 @@ from denselab.errors import DataError
 from denselab.evaluation.evaluation import count_pictures
 from denselab.inference import Predictor
 from denselab.inference.plan import plan_for
-from denselab.refine.tuning import halves, judging_seconds, tune
+from denselab.refine.tuning import drawn_halves, judging_seconds, tune
 
 STORED = Parameters(8.0, 60.0, 2.0, 1.0, 1.0, 2, "symmetric")
 
@@ -68,13 +68,13 @@ def items(groups: str) -> list[Item]:
 
 
 def test_halves_keep_sequences_together() -> None:
-    one, other = halves(items("aaabbccd"), None)
+    one, other = drawn_halves(items("aaabbccd"), None)
     assert len(one) + len(other) == 8
     assert not {i.group for i in one} & {i.group for i in other}
-    one, other = halves(items("aaaaaa"), None)  # one sequence alone has to be divided
+    one, other = drawn_halves(items("aaaaaa"), None)  # one sequence alone has to be divided
     assert (len(one), len(other)) == (3, 3)
     assert max(i.name for i in one) < min(i.name for i in other)
-    assert halves(items("abcdefgh"), 4) == halves(items("abcdefgh"), 4)
-    assert sum(map(len, halves(items("abcdefgh"), 4))) == 4
+    assert drawn_halves(items("abcdefgh"), 4) == drawn_halves(items("abcdefgh"), 4)
+    assert sum(map(len, drawn_halves(items("abcdefgh"), 4))) == 4
     with pytest.raises(DataError, match="3 pictures; tuning needs 4"):
-        halves(items("abc"), None)
+        drawn_halves(items("abc"), None)

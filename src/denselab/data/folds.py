@@ -1,4 +1,7 @@
-"""k folds of a data set: every picture is held out once; sequences stay together, class pixels are spread evenly."""
+"""k folds of a data set: every picture is held out once; sequences stay together, class pixels are spread evenly.
+
+Also halves, of which one fits a number or two and the other judges them.
+"""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +36,26 @@ def folds_of(dataset: Dataset, folds: int, seed: int = 0) -> dict[str, int]:
         raise ConfigError(f"`folds` {folds}: {dataset.root} has {len(groups)} {what}; use 2 to {len(groups)}")
     chosen = assign(items, class_pixels_of(items), folds, seed)
     return {item.name: int(fold) for item, fold in zip(items, chosen, strict=True)}
+
+
+def halves(items: Sequence[Item], least: int = 0) -> tuple[list[Item], list[Item]]:
+    """The items in two halves of about one size, in the order given; a sequence lies wholly in one.
+
+    The longest sequence comes first; each goes to the half that is smaller so far, so of one there is no second half.
+    least: where a half gets fewer items, they are cut by their names: the beginning of a sequence is better judged by
+        its end than frame by frame, whose neighbours would be in the other half.
+    """
+    groups: dict[str, list[str]] = {}
+    for item in items:
+        groups.setdefault(item.group or f"\0{item.name}", []).append(item.name)  # no group is called like a picture
+    parts: tuple[set[str], set[str]] = (set(), set())
+    for names in sorted(groups.values(), key=len, reverse=True):
+        parts[len(parts[0]) > len(parts[1])].update(names)
+    if min(map(len, parts)) < least:
+        ordered = sorted(item.name for item in items)
+        parts = (set(ordered[: len(ordered) // 2]), set(ordered[len(ordered) // 2 :]))
+    first, second = ([item for item in items if item.name in part] for part in parts)
+    return first, second
 
 
 def in_sequences(items: Sequence[Item]) -> tuple[Item, ...]:

@@ -1,12 +1,14 @@
 """The temperature of a model: fitted on all pictures, judged on pictures that it was not fitted on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from denselab.data import Item
+from denselab.data.folds import halves
 from denselab.evaluation.calibration import (
     Reliability,
     fit_temperature,
@@ -50,20 +52,20 @@ class Calibration:
         }
 
 
-def calibrate(pictures: Sequence[Pixels]) -> Calibration | None:
-    """The calibration from the pixels of pictures in order; None where fewer than two pictures have some.
+def calibrate(pixels: Mapping[str, Pixels], items: Sequence[Item]) -> Calibration | None:
+    """The calibration from the pixels of pictures, by name; None where fewer than two pictures have some.
 
-    Every second picture is one half: each half is judged with the temperature of the other.
+    items: the pictures. Each half of them (data.folds) is judged with the temperature of the other.
     """
-    filled = [pixels for pixels in pictures if len(pixels[1])]
+    filled = [item for item in items if len(pixels[item.name][1])]
     if len(filled) < 2:
         return None
-    halves = [_joined(filled[0::2]), _joined(filled[1::2])]
-    temperatures = [fit_temperature(*half) for half in reversed(halves)]
-    whole = _joined(filled)
-    parts = [reliability(*half, t) for half, t in zip(halves, temperatures, strict=True)]
+    divided = [_joined([pixels[item.name] for item in half]) for half in halves(filled, 1)]
+    temperatures = [fit_temperature(*half) for half in reversed(divided)]
+    whole = _joined([pixels[item.name] for item in filled])
+    parts = [reliability(*half, t) for half, t in zip(divided, temperatures, strict=True)]
     after = Reliability(*(a + b for a, b in zip(*(vars(part).values() for part in parts), strict=True)))
-    losses = [negative_log_likelihood(*half, t) * len(half[1]) for half, t in zip(halves, temperatures, strict=True)]
+    losses = [negative_log_likelihood(*half, t) * len(half[1]) for half, t in zip(divided, temperatures, strict=True)]
     return Calibration(
         fit_temperature(*whole),
         reliability(*whole),

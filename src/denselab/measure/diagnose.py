@@ -130,8 +130,9 @@ def diagnose(
             for result in _pictures(predictor.plan(window=window, tta=tta), part, gathered, bar)
         )
         evaluation = count_pictures(results, chosen[0].dataset.label_space, trimap_widths=WIDTHS)
-    calibration = calibrate([gathered.pixels[name] for name in sorted(gathered.pixels)])
-    found = _concluded(evaluation, gathered, calibration, chosen, tuple(str(home or "model") for home in homes))
+    items = tuple(sorted((item for part in chosen for item in part.items), key=lambda item: item.name))
+    calibration = calibrate(gathered.pixels, items)
+    found = _concluded(evaluation, gathered, calibration, items, chosen, tuple(str(home or "model") for home in homes))
     stored = predictors[0].spec.temperature
     if store and calibration is not None and _store(calibration, homes):
         stored = calibration.temperature
@@ -142,10 +143,10 @@ def _concluded(
     evaluation: Evaluation,
     gathered: _Gathered,
     calibration: Calibration | None,
+    items: tuple[Item, ...],
     chosen: Sequence[Selection],
     models: tuple[str, ...],
 ) -> Diagnosis:
-    items = tuple(sorted((item for part in chosen for item in part.items), key=lambda item: item.name))
     return Diagnosis(
         evaluation,
         gathered.kept,

@@ -13,6 +13,7 @@ from rich.text import Text
 from denselab.console import progress
 from denselab.crf.parameters import Choice, told
 from denselab.data import Dataset
+from denselab.data.folds import halves
 from denselab.evaluation.bootstrap import rounded
 from denselab.evaluation.paired import Paired
 from denselab.inference.ensembles import ensemble_of
@@ -23,7 +24,7 @@ from denselab.inference.predictor import Predictor, load, networks_of
 from denselab.inference.score_cache import ScoreCache
 from denselab.measure.data import Selection, select
 from denselab.measure.evaluate import Measured, measure
-from denselab.measure.fit_weights import PASSES, fit_weights, halves
+from denselab.measure.fit_weights import PASSES, fit_weights
 from denselab.numbers import flags, listed
 
 logger = logging.getLogger(__name__)

@@ -43,18 +43,6 @@ def fit_weights(ensemble: Ensemble, dataset: Dataset, items: Sequence[Item], bar
     return best, score
 
 
-def halves(items: Sequence[Item]) -> tuple[list[Item], list[Item]]:
-    """The items in two halves of about one size, a group wholly in one, for fitting on one and judging on the other."""
-    groups: dict[str, list[Item]] = {}
-    for item in sorted(items, key=lambda item: item.name):
-        groups.setdefault(item.group or f"\0{item.name}", []).append(item)
-    first: list[Item] = []
-    second: list[Item] = []
-    for group in sorted(groups.values(), key=len, reverse=True):
-        (first if len(first) <= len(second) else second).extend(group)
-    return sorted(first, key=lambda item: item.name), sorted(second, key=lambda item: item.name)
-
-
 def _first(count: int) -> list[Weights]:
     """All equal, each model alone, each pair."""
     corners = np.eye(count)

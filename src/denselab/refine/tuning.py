@@ -15,6 +15,7 @@ import numpy as np
 from denselab.console import progress
 from denselab.crf import Parameters, refined
 from denselab.data import Dataset, Item
+from denselab.data.folds import halves
 from denselab.errors import DataError
 from denselab.evaluation import scores
 from denselab.evaluation.confusion import Counts, confusion_matrix
@@ -108,10 +109,10 @@ class Deadline:
         return self.started + part * self.seconds - time.monotonic()
 
 
-def halves(items: Sequence[Item], pictures: int | None, seed: int = 0) -> tuple[list[Item], list[Item]]:
+def drawn_halves(items: Sequence[Item], pictures: int | None, seed: int = 0) -> tuple[list[Item], list[Item]]:
     """(to choose on, to judge on): at most `pictures` in all, drawn at random; a sequence stays in one half.
 
-    A single sequence is cut: its beginning chooses, because otherwise a frame's neighbours would be in the other half.
+    Their order is random, since either may be cut short. A single sequence is cut: its beginning chooses.
     Raises DataError for fewer than four pictures.
     """
     if len(items) < 2 * LEAST or (pictures is not None and pictures < 2 * LEAST):
@@ -119,18 +120,7 @@ def halves(items: Sequence[Item], pictures: int | None, seed: int = 0) -> tuple[
         raise DataError(f"{count} pictures; tuning needs {2 * LEAST}: half of them choose, the other half judge")
     rng = np.random.default_rng(seed)
     chosen = [items[i] for i in rng.permutation(len(items))[:pictures]]
-    groups: dict[str, list[Item]] = {}
-    for item in chosen:
-        groups.setdefault(item.group or item.name, []).append(item)
-    parts: tuple[set[str], set[str]] = (set(), set())
-    for members in sorted(groups.values(), key=len, reverse=True):
-        parts[len(parts[0]) > len(parts[1])].update(item.name for item in members)
-    if min(map(len, parts)) < LEAST:  # one long sequence: its beginning chooses, its end judges
-        names = sorted(item.name for item in chosen)
-        parts = (set(names[: len(names) // 2]), set(names[len(names) // 2 :]))
-    # in random order, since either may be cut short
-    one, other = ([item for item in chosen if item.name in part] for part in parts)
-    return one, other
+    return halves(chosen, LEAST)
 
 
 def tune(
@@ -159,7 +149,7 @@ def tune(
     deadline = Deadline(time.monotonic(), seconds)
     plan = plan.without_crf()
     stored = plan.spec.crf
-    choosing, judging = halves(items, pictures)
+    choosing, judging = drawn_halves(items, pictures)
     if len(judging) < ENOUGH_PICTURES:
         logger.info(
             f"{len(judging)} pictures to judge on, {ENOUGH_PICTURES} are needed: whatever is found will not be stored"
