@@ -21,6 +21,8 @@ from denselab.regions.segments import Segments, assembled
 from denselab.regions.superpixels import Labels, check_picture
 from denselab.types import Image
 
+Runs = NDArray[np.int32]
+"""(m, 2) runs of one segment, see Segments."""
 WITHOUT_COLOUR: tuple[Similarity, ...] = ("texture", "size", "fill")
 
 
@@ -86,9 +88,9 @@ def find_segments(image: Image, search: Search | None = None) -> Segments:
             for similarities in strategies.similarities:
                 joined = grouped(pieces, similarities)
                 _add_hierarchy(best, outline, joined, draw, search.least_side)
-    ranked = sorted(best.items(), key=lambda pair: pair[1])[: search.most]
-    runs = [np.frombuffer(own, np.int32).reshape(-1, 2) for own, _ in ranked]
-    scores = np.array([1 / (1 + priority) for _, priority in ranked])
+                best = dict(sorted(best.items(), key=lambda pair: pair[1])[: search.most])
+    runs = [np.frombuffer(own, np.int32).reshape(-1, 2) for own in best]
+    scores = np.array([1 / (1 + priority) for priority in best.values()])
     return assembled((image.shape[0], image.shape[1]), runs, scores)
 
 
@@ -100,17 +102,18 @@ class _Outline:
         flat = labels.ravel()
         begins = np.concatenate([[True], flat[1:] != flat[:-1]])
         begins[:: self.width] = True  # a run ends with its row
-        self.starts = np.flatnonzero(begins)
-        self.stops = np.append(self.starts[1:], height * self.width)
-        self.pieces = flat[self.starts]
-        self.in_new_row = self.starts % self.width == 0
+        starts = np.flatnonzero(begins)
+        runs = np.stack([starts, np.append(starts[1:], height * self.width)], axis=1).astype(np.int32)
+        pieces = flat[starts]
+        order = np.argsort(pieces, kind="stable")
+        self.pieces: list[Runs] = np.split(runs[order], np.flatnonzero(np.diff(pieces[order])) + 1)
 
-    def runs(self, members: NDArray[np.bool_]) -> NDArray[np.int32]:
-        """(m, 2) runs of the pieces that are members (N,), those side by side in a row joined."""
-        on = members[self.pieces]
-        before = np.concatenate([[False], on[:-1]]) & ~self.in_new_row
-        after = np.append(on[1:] & ~self.in_new_row[1:], False)
-        return np.stack([self.starts[on & ~before], self.stops[on & ~after]], axis=1).astype(np.int32)
+    def together(self, first: Runs, second: Runs) -> Runs:
+        """The runs of two groups that share no pixel, as one; those side by side in a row are joined."""
+        both = np.concatenate([first, second])
+        both = both[both[:, 0].argsort()]
+        begins = np.append(True, (both[1:, 0] != both[:-1, 1]) | (both[1:, 0] % self.width == 0))
+        return np.stack([both[begins, 0], both[np.append(begins[1:], True), 1]], axis=1)
 
 
 def _add_hierarchy(
@@ -121,17 +124,22 @@ def _add_hierarchy(
     least_side: int,
 ) -> None:
     """Note the priority of every piece and group of a hierarchy; the lowest counts where one occurs again."""
-    count = int(outline.pieces.max()) + 1
-    members = np.eye(count, dtype=bool)
-    members = np.concatenate([members, np.zeros((len(joined), count), bool)])
-    for step, (a, b) in enumerate(joined):
-        members[count + step] = members[a] | members[b]
-    priorities = np.arange(len(members), 0, -1) * draw.random(len(members))  # the last joined is at position 1
-    for own, priority in zip(members, priorities, strict=True):
-        runs = outline.runs(own)
-        if _least_side(runs, outline.width) >= least_side:
-            name = runs.tobytes()
-            best[name] = min(best.get(name, np.inf), float(priority))
+    groups: list[Runs | None] = [*outline.pieces]
+    number = len(groups) + len(joined)
+    priorities = np.arange(number, 0, -1) * draw.random(number)  # the last joined is at position 1
+    for place, priority in enumerate(priorities.tolist()):
+        if place == len(groups):
+            a, b = joined[place - len(outline.pieces)]
+            first, second = groups[a], groups[b]
+            assert first is not None
+            assert second is not None
+            groups.append(outline.together(first, second))
+            groups[a] = groups[b] = None  # each is joined once
+        own = groups[place]
+        assert own is not None
+        if _least_side(own, outline.width) >= least_side:
+            name = own.tobytes()
+            best[name] = min(best.get(name, np.inf), priority)
 
 
 def _least_side(runs: NDArray[Any], width: int) -> int:
