@@ -126,3 +126,62 @@ def test_a_folder_that_vanishes_is_no_error_of_the_lock(tmp_path: Path) -> None:
     with only_writer(tmp_path / "run"):
         (tmp_path / "run").rename(tmp_path / "moved")
     assert not (tmp_path / "run").exists()
+
+
+def test_what_cannot_be_locked_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk left the folders that were made for the run, and an open lock, so that this process was shut out."""
+
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(lock, "_sign", full)
+        with pytest.raises(ResourceError, match="No space left"), only_writer(tmp_path / "a" / "b"):
+            pass
+        (tmp_path / "run").mkdir()
+        with pytest.raises(ResourceError, match="No space left"), only_writer(tmp_path / "run"):
+            pass
+    with only_writer(tmp_path / "run"):
+        pass
+    assert not (tmp_path / "run" / LOCK).exists()
+
+
+def test_a_name_that_no_folder_can_have_is_refused(tmp_path: Path) -> None:
+    """`Path.exists` raises for it, which ended in a fault of ours."""
+    too_long = pytest.raises(ResourceError, match=r"cannot write .*File name too long; choose another `out`")
+    with too_long, only_writer(tmp_path / ("x" * 300)):
+        pass
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="open files are looked for in /proc")
+def test_without_locks_of_the_system_a_folder_can_be_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows removes no open file: the lock stayed, and its process, which still ran, was let in only once."""
+    monkeypatch.setattr(lock, "fcntl", None)
+    close, unlink, open_handles = os.close, Path.unlink, set[int]()
+
+    def closing(handle: int) -> None:
+        close(handle)
+        open_handles.discard(handle)
+
+    def unlinking(path: Path) -> None:
+        if open_handles:
+            raise PermissionError(13, "The process cannot access the file because it is being used by another process")
+        unlink(path)
+
+    for _ in range(2):
+        with only_writer(tmp_path):
+            open_handles.update(int(name) for name in os.listdir("/proc/self/fd") if _is(int(name), tmp_path / LOCK))
+            monkeypatch.setattr(os, "close", closing)
+            monkeypatch.setattr(Path, "unlink", unlinking)
+        monkeypatch.setattr(os, "close", close)
+        monkeypatch.setattr(Path, "unlink", unlink)
+    assert not (tmp_path / LOCK).exists()
+
+
+def _is(handle: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except OSError:
+        return False

@@ -16,6 +16,7 @@ from typing import Any
 from denselab.documents import parse_json
 from denselab.errors import ResourceError
 from denselab.files import is_alive
+from denselab.paths import shortened
 
 try:
     import fcntl
@@ -33,20 +34,20 @@ def only_writer(folder: Path) -> Iterator[None]:
 
     Raises ResourceError where another process holds it, naming that process, or where the folder cannot be written.
     """
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    made = [path for path in (folder, *folder.parents) if not os.path.exists(path)]  # Path.exists may raise
     path = folder / LOCK
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = _taken(path)
-    except OSError as error:
-        raise ResourceError(f"cannot write {folder}: {error.strerror or error}; choose another `out`") from error
-    try:
-        yield
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            handle = _taken(path)
+        except OSError as error:
+            reason = error.strerror or error
+            raise ResourceError(f"cannot write {shortened(folder)}: {reason}; choose another `out`") from error
+        try:
+            yield
+        finally:
+            _let_go(handle, path)
     finally:
-        with suppress(OSError):
-            if _is_still(handle, path):  # the folder may have been moved, and another may hold a lock there
-                path.unlink()
-        os.close(handle)
         with suppress(OSError):
             for parent in made:
                 parent.rmdir()
@@ -56,15 +57,30 @@ def _taken(path: Path) -> int:
     """An open handle of the lock file, locked and with our name in it. Raises ResourceError, OSError."""
     for _ in range(TRIES):
         handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
-        holder = _holder(handle)
-        if not _free(handle, holder):
+        try:
+            holder = _holder(handle)
+            if not _free(handle, holder):
+                raise ResourceError(_in_use(path, holder))
+            if _is_still(handle, path):  # else the holder before us has just removed it
+                _sign(handle)
+                return handle
+        except BaseException:
             os.close(handle)
-            raise ResourceError(_in_use(path, holder))
-        if _is_still(handle, path):  # else the holder before us has just removed it
-            _sign(handle)
-            return handle
+            raise
         os.close(handle)
     raise ResourceError(f"{path} is replaced all the time: several processes start in {path.parent}; start one of them")
+
+
+def _let_go(handle: int, path: Path) -> None:
+    """Remove the lock file and close it."""
+    ours = _is_still(handle, path)  # the folder may have been moved, and another may hold a lock there
+    if fcntl is None:  # Windows removes no file that is open; without flock, our name in it keeps others out till then
+        os.close(handle)
+    with suppress(OSError):
+        if ours:
+            path.unlink()
+    if fcntl is not None:
+        os.close(handle)
 
 
 def _free(handle: int, holder: dict[str, Any]) -> bool:
