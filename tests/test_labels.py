@@ -101,3 +101,23 @@ def test_a_slip_in_what_unknown_ids_become_leaves_none_out() -> None:
 def test_labels_that_are_no_whole_numbers() -> None:
     with pytest.raises(DataError, match="float64"):
         SPACE.encode(np.zeros((2, 2)))
+
+
+@pytest.mark.parametrize("dtype", [np.bool_, np.int8, np.uint64, np.int64])
+def test_ids_of_any_whole_kind(dtype: type) -> None:
+    """A mask of truth values ended in numpy: it was taken for a choice of places."""
+    space = LabelSpace((LabelEntry(0, "no", (0, 0, 0)), LabelEntry(1, "yes", (1, 1, 1))))
+    assert space.encode(np.array([[0, 1, 1], [0, 0, 1]], dtype)).tolist() == [[0, 1, 1], [0, 0, 1]]
+
+
+@pytest.mark.parametrize("index", [-1, 2, 254, 256, 300])
+def test_what_is_no_index_has_no_id(index: int) -> None:
+    """-1 and what lay between the classes and 255 became the id of ignored pixels, without a word."""
+    space = LabelSpace(
+        (LabelEntry(3, "a", (0, 0, 0)), LabelEntry(4, "b", (1, 1, 1)), LabelEntry(9, "v", (2, 2, 2), "ignore"))
+    )
+    assert space.decode(np.array([0, 1, 255])).tolist() == [3, 4, 9]
+    with pytest.raises(DataError, match=f"index {index} is no class: there are 2, from 0, and 255 for ignored"):
+        space.decode(np.array([0, index]))
+    with pytest.raises(DataError, match="indices have dtype float64"):
+        space.decode(np.zeros(2))

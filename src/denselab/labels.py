@@ -146,7 +146,16 @@ class LabelSpace:
         indices: any shape
 
         ignore_index becomes the first id of role ignore that is 0 or more; it stays if the table has none.
+        Raises DataError for what is no index of a class.
         """
+        if not np.issubdtype(indices.dtype, np.integer):
+            raise DataError(f"indices have dtype {indices.dtype}; whole numbers were expected")
+        strange = ((indices < 0) | (indices >= self.num_classes)) & (indices != self.ignore_index)
+        if strange.any():
+            raise DataError(
+                f"index {indices[strange][0]} is no class: there are {self.num_classes}, from 0, and "
+                f"{self.ignore_index} for ignored pixels"
+            )
         ids = [entry.id for entry in self.classes]
         # A negative id would need a signed dtype, which PNG does not have.
         void = next((e.id for e in self.entries if e.role == "ignore" and e.id >= 0), self.ignore_index)
@@ -239,6 +248,8 @@ def _unique(ids: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:
     """Values and inverse as of numpy.unique; small values are counted, which is much faster for label maps."""
     if not np.issubdtype(ids.dtype, np.integer) and ids.dtype != np.bool_:
         raise DataError(f"labels have dtype {ids.dtype}; whole numbers were expected")
+    if ids.dtype == np.bool_:  # as an index below it would be a mask
+        ids = ids.astype(np.uint8)
     if ids.size and ids.min() >= 0 and ids.max() <= 65535:
         flat = ids.ravel()
         present = np.bincount(flat)
