@@ -8,13 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as PILImage
 
-from denselab.errors import ShapeError
+from denselab.errors import ConfigError, ShapeError
 from denselab.labels import LabelEntry, LabelSpace
 from denselab.visualize import (
     DIM,
     HEAT,
     IGNORED,
     WRONG,
+    _shorten,
+    _text_width,
     colour_map,
     difference_map,
     encode_png,
@@ -121,3 +123,30 @@ def test_grid_holds_each_picture_and_refuses_wrong_captions() -> None:
 def test_encode_png_keeps_the_pixels() -> None:
     picture = np.random.default_rng(1).integers(0, 256, (5, 7, 3), dtype=np.uint8)
     assert np.array_equal(np.asarray(PILImage.open(io.BytesIO(encode_png(picture)))), picture)
+
+
+@pytest.mark.parametrize("given", [{"columns": 0}, {"columns": -1}, {"columns": 1.5}, {"font_size": 0}], ids=str)
+def test_numbers_of_a_sheet_are_whole_and_above_0(given: dict[str, object]) -> None:
+    """No column ended in a division by zero, and -1 in Pillow."""
+    with pytest.raises(ConfigError, match=f"`{next(iter(given))}` is"):
+        legend(SPACE, **given)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=f"`{next(iter(given))}` is"):
+        grid([GREY], **given)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="`cell_width` is 0"):
+        grid([GREY], cell_width=0)
+
+
+def test_a_scale_that_falls_is_refused() -> None:
+    """It drew two colours, as of values beyond its ends."""
+    with pytest.raises(ConfigError, match="the scale rises"):
+        heat_map(np.zeros((2, 2)), 1.0, 0.0)
+
+
+@pytest.mark.parametrize("width", [5, 40, 75, 200])
+@pytest.mark.parametrize("text", ["a/folder/of/pictures/0001", "길/그림/0001", "i" * 60 + "W" * 60, "W"])
+def test_a_caption_keeps_as_much_of_its_end_as_fits(text: str, width: int) -> None:
+    """Against taking letters away one by one, which measured a long path again for each of its letters."""
+    kept = text
+    while len(kept) > 1 and _text_width("..." + kept, 15) > width:
+        kept = kept[1:]
+    assert _shorten(text, width, 15) == (text if _text_width(text, 15) <= width else "..." + kept)

@@ -14,7 +14,7 @@ from PIL import ImageDraw, ImageFont
 
 from denselab.errors import ConfigError, ShapeError
 from denselab.labels import Colour, LabelSpace
-from denselab.numbers import finite
+from denselab.numbers import finite, whole
 from denselab.types import Image, LabelMap
 
 IGNORED: Colour = (150, 150, 150)  # of ignored pixels, if the label table gives them no colour
@@ -110,7 +110,11 @@ def heat_map(values: NDArray[np.floating], low: float = 0.0, high: float = 1.0) 
 
     values: (H, W)
     low, high: ends of the scale; values beyond them are clipped
+
+    Raises ConfigError where `high` lies below `low`.
     """
+    if high < low:
+        raise ConfigError(f"`low` {low:g}, `high` {high:g}; the scale rises from low to high")
     scaled = np.clip((values - low) / max(high - low, 1e-12), 0, 1)
     positions = np.linspace(0, 1, len(HEAT))
     anchors = np.array(HEAT, dtype=np.float64)
@@ -121,7 +125,14 @@ def heat_map(values: NDArray[np.floating], low: float = 0.0, high: float = 1.0) 
 
 
 def legend(label_space: LabelSpace, columns: int = 1, font_size: int = 15) -> Image:
-    """The label table as a picture: colour and name of every class, in index order, down the columns."""
+    """The label table as a picture: colour and name of every class, in index order, down the columns.
+
+    columns: at least 1
+    font_size: pixels, at least 1
+
+    Raises ConfigError.
+    """
+    columns, font_size = whole(columns, "`columns`", 1), whole(font_size, "`font_size`", 1)
     entries = [*label_space.classes, *(e for e in label_space.entries if e.role == "ignore")]
     line, swatch = round(font_size * 1.7), font_size
     rows = -(-len(entries) // columns)
@@ -152,13 +163,14 @@ def grid(
     cell_width: pixels; a cell has the proportions of the first picture
     font_size: pixels
 
-    Raises ShapeError for no pictures, or for another number of captions.
+    Raises ShapeError for no pictures, or for another number of captions, ConfigError for numbers below 1.
     """
+    cell_width, font_size = whole(cell_width, "`cell_width`", 1), whole(font_size, "`font_size`", 1)
     if not pictures:
         raise ShapeError("a grid needs at least one picture and got none; pass a sequence that is not empty")
     if captions and len(captions) != len(pictures):
         raise ShapeError(f"{len(captions)} captions for {len(pictures)} pictures; pass one caption each, or none")
-    columns = columns or min(4, len(pictures))
+    columns = min(4, len(pictures)) if columns is None else whole(columns, "`columns`", 1)
     height, width = pictures[0].shape[:2]
     cell_height = min(max(round(cell_width * height / width), 8), 3 * cell_width)
     gap, caption_height = 8, round(font_size * 1.7) if captions else 0
@@ -255,6 +267,8 @@ def _shorten(text: str, width: int, size: int) -> str:
     """The text, cut to `width`: it keeps its end after an ellipsis, because the end of a path says more."""
     if _text_width(text, size) <= width:
         return text
-    while len(text) > 1 and _text_width("..." + text, size) > width:
-        text = text[1:]
-    return "..." + text
+    low, high = 1, len(text)  # letters that are kept: `low` fit, or are the last one; more than `high` do not
+    while low < high:
+        kept = (low + high + 1) // 2
+        low, high = (kept, high) if _text_width("..." + text[-kept:], size) <= width else (low, kept - 1)
+    return "..." + text[-low:]
