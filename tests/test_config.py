@@ -4,7 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from denselab.config import make_config, make_settings, parse_duration, parse_size, read_settings, read_words, to_yaml
+from denselab.config import (
+    make_config,
+    make_settings,
+    parse_duration,
+    parse_size,
+    read_duration,
+    read_settings,
+    read_words,
+    to_yaml,
+)
 from denselab.errors import ConfigError
 
 GOOD = {
@@ -131,3 +140,9 @@ def test_an_output_stride_is_read_from_a_word() -> None:
     assert make_settings(read_words(["output_stride=16"])).output_stride == 16
     with pytest.raises(ConfigError, match="output_stride: Input should be 8, 16 or 32"):
         make_settings(read_words(["output_stride=12"]))
+
+
+def test_a_duration_beyond_all_numbers_is_refused() -> None:
+    """It was taken as infinite."""
+    with pytest.raises(ConfigError, match="`time`"):
+        read_duration("9" * 400 + "h")

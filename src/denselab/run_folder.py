@@ -17,7 +17,6 @@
       eval-SPLIT/          `denselab eval`: evaluation.json  evaluation.csv  pictures.csv  worst/  (or eval-DATA-SPLIT/)
       diagnosis-SPLIT/     `denselab diagnose`: diagnosis.html  diagnosis.json  label_errors.csv  label-errors/
       regions/             segments of pictures seen by a network of regions; may be deleted at any time
-      proposals.json       of DeconvNet's stages: the boxes of the second one, by picture
       proposals/           boxes found in pictures by `eval --proposals`; may be deleted at any time
       crf-tune/            `denselab crf tune`: crf_tuning.json
 
@@ -61,22 +60,22 @@ BEGUN = frozenset({CONFIG, DATASET, ENVIRONMENT, LOG, METRICS, RESULTS, MODEL, M
 
 def is_run(folder: Path) -> bool:
     """Whether a folder is a run with a model."""
-    return (folder / CONFIG).is_file() and has_model(folder)
+    return os.path.isfile(folder / CONFIG) and has_model(folder)
 
 
 def has_model(run: Path) -> bool:
     """Whether a folder holds a `model/`; a model folder itself does not."""
-    return (run / MODEL / MODEL_CONFIG).is_file()
+    return os.path.isfile(run / MODEL / MODEL_CONFIG)
 
 
 def has_state(run: Path) -> bool:
     """Whether a run has a saved state to resume from."""
-    return (run / LAST).exists() or previous_of(run / LAST).exists()
+    return os.path.exists(run / LAST) or os.path.exists(previous_of(run / LAST))
 
 
 def is_staged(run: Path) -> bool:
     """Whether a folder holds a staged run, finished or not."""
-    return (run / STAGES).is_file()
+    return os.path.isfile(run / STAGES)
 
 
 def stage_folder(number: int, model: str) -> str:
@@ -91,7 +90,7 @@ def exported_graph(names: Container[str]) -> str | None:
 
 def stored_files(folder: Path) -> set[str]:
     """The names of the model files that a model folder holds."""
-    return {name for name in MODEL_FILES if (folder / name).is_file()}
+    return {name for name in MODEL_FILES if os.path.isfile(folder / name)}
 
 
 def evaluation_folder(split: str) -> str:
@@ -103,7 +102,7 @@ def traces_of_run(folder: Path) -> list[str]:
     """Names in a folder that only a run leaves, so that nothing else is written among them."""
     model, last = folder / MODEL, folder / LAST
     found = (model, last, previous_of(model), previous_of(last), folder / METRICS, folder / STAGES)
-    return [path.name for path in found if path.exists()]
+    return [path.name for path in found if os.path.exists(path)]
 
 
 def refuse_a_run(out: Path) -> None:

@@ -108,6 +108,7 @@ def test_what_is_kept_of_a_map() -> None:
     assert by_path["score"].scores is not None
     assert by_path["score"].scores.shape == (3, 16, 24)
     assert layer.scores is None
+    assert all(values.base is None for _, values in layer.strongest), "a view kept all 12 channels in memory"
     assert not model.two._forward_hooks
 
 

@@ -44,7 +44,7 @@ def test_without_proposals_nothing_is_found() -> None:
 def test_what_cannot_be_counted_is_refused() -> None:
     with pytest.raises(EmptyScoreError, match="no object to find"):
         recall_curve(np.zeros(0))
-    for levels in ((), (0.5, 0.5), (0.5, 1.5)):
+    for levels in ((), (0.5, 0.5), (0.5, 1.5), (-0.1, 0.5), (0.5, float("nan")), (float("nan"),)):
         with pytest.raises(ShapeError, match="`levels`"):
             recall_curve(np.ones(1), levels)
     with pytest.raises(ShapeError, match="`numbers` of shape"):

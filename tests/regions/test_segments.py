@@ -109,6 +109,7 @@ def stored(path: Path) -> dict[str, np.ndarray]:
         ("format", np.int64(2)),
         ("size", np.array([3, 3])),
         ("size", np.array([1 << 40, 1 << 40])),
+        ("size", np.array([-3, -4])),
         ("boxes", np.zeros((2, 4), np.int64)),
         ("scores", np.zeros(3, np.float32)),
         ("counts", np.array([3, 2])),

@@ -30,13 +30,14 @@ from denselab.comparison.result import Comparison, gather
 from denselab.comparison.ways import ALL_WAYS
 from denselab.config import make_settings
 from denselab.data.dataset import require_outside
-from denselab.errors import ConfigError
+from denselab.errors import ConfigError, ResourceError
 from denselab.files import to_json, write_json, write_text
 from denselab.inference.predictor import load
 from denselab.inspection.subject import find_subject
 from denselab.lock import only_writer
 from denselab.measure.by_name import with_labels_of
 from denselab.numbers import flags, listed
+from denselab.paths import shortened, why_hidden
 from denselab.run_folder import REPORT
 
 logger = logging.getLogger(__name__)
@@ -115,6 +116,8 @@ def compare(
 
 def require_new(out: Path) -> None:
     """Raise ConfigError where a folder holds a comparison, or anything else, and where it is a file."""
+    if reason := why_hidden(out):
+        raise ResourceError(f"cannot write {shortened(out)}: {reason}; choose another `out`")
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{out} is a file; choose another `out`")
     if (out / PLAN).is_file():

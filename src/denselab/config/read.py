@@ -17,6 +17,7 @@ from denselab.config.settings import LENGTHS, LossTerm, Settings, TrainConfig
 from denselab.config.units import parse_duration
 from denselab.documents import parse_yaml, read_text
 from denselab.errors import ConfigError
+from denselab.numbers import is_finite
 from denselab.paths import require_path
 
 # other tools' names for our keys, too different to be found as the nearest
@@ -89,9 +90,9 @@ def read_duration(word: str, key: str = "time") -> float:
         seconds = parse_duration(word)
     except ValueError as error:
         raise ConfigError(f"`{key}` {error}") from None
-    if not isinstance(seconds, float) or not seconds > 0:
+    if not is_finite(seconds) or seconds <= 0:
         raise ConfigError(f"`{key}` {word!r}; write {DURATIONS}")
-    return seconds
+    return float(seconds)
 
 
 def to_yaml(config: TrainConfig) -> str:

@@ -6,6 +6,7 @@ The header of each file gives the paper, the deviations, the authors' score and 
 """
 
 import difflib
+import os
 from pathlib import Path
 
 from denselab.errors import ConfigError
@@ -25,7 +26,7 @@ def find_config(config: str | Path) -> Path:
     names.
     """
     path, names = Path(config), config_names()
-    if path.is_file() or path.suffix in (".yaml", ".yml"):
+    if os.path.isfile(path) or path.suffix in (".yaml", ".yml"):
         return path
     if str(config) in names:
         return FOLDER / f"{config}.yaml"

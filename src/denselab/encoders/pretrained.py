@@ -12,6 +12,7 @@ With HF_HUB_OFFLINE=1 the hub is never asked. The log names the source that was 
 """
 
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -65,8 +66,8 @@ def _named_weights(architecture: str, place: str, download: Download) -> Weights
         raise ConfigError(
             f"pretrained={place}: there is no way to put weights of others into the trunk {architecture!r}"
         )
-    path = Path(place).expanduser()
-    if path.exists():
+    path = Path(os.path.expanduser(place))  # Path's own raises for a user that does not exist
+    if os.path.exists(path):
         return _of_file(architecture, path)
     if place.count("/") != 1 or place.startswith((".", "~")) or path.suffix in FILES:
         raise ConfigError(

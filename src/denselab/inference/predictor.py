@@ -31,7 +31,7 @@ from denselab.inference.prediction import Prediction
 from denselab.inference.run import labels_of, probs_of, run
 from denselab.inference.side_by_side import side_by_side
 from denselab.labels import LabelSpace
-from denselab.numbers import flags, listed
+from denselab.numbers import flag, flags, listed
 from denselab.types import LabelMap, Pixels
 
 if TYPE_CHECKING:
@@ -117,8 +117,7 @@ class Predictor:
         Raises ConfigError for invalid options, DataError for unreadable files, ShapeError for arrays that are not
         pictures, ResourceError where probabilities are needed and do not fit in memory.
         """
-        flags(uncertainty=uncertainty)
-        runs = check_samples(samples) if uncertainty else 0
+        runs = check_samples(samples) if flag(uncertainty, "`uncertainty`") else 0
         of_crf: dict[str, Any] = {"crf": crf, "crf_fast": crf_fast, "display_bands": display_bands}
         plan = self.plan(tta=tta, window=window, samples=runs, instances=instances, **of_crf)
         preprocessing = self.spec.preprocessing

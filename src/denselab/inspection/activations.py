@@ -154,6 +154,6 @@ def _layer_maps(
         view.receptive_field,
         float(jump),
         np.abs(values).mean(axis=0),
-        tuple((int(i), values[i]) for i in order),
+        tuple((int(i), values[i].copy()) for i in order),  # a view would keep all channels in memory
         values if len(values) == num_classes and num_classes > 1 else None,
     )

@@ -87,10 +87,9 @@ def untrained(name: str, device: str = "auto", seed: int = 0) -> TorchEngine:
     """The network `name` of MODELS with VOC's classes and random weights, which are the same for the same seed."""
     entry = MODELS[name]
     architecture = Architecture(name, len(VOC_21), entry.default_encoder)
-    generator = torch.random.get_rng_state()
-    torch.manual_seed(seed)
-    model = architecture.create()
-    torch.random.set_rng_state(generator)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(whole(seed, "`seed`", 0))
+        model = architecture.create()
     entries = [LabelEntry(i, name, voc_colour(i), "background" if i == 0 else "class") for i, name in enumerate(VOC_21)]
     target = resolve_device(device)
     mean, std = model_preprocessing(name, architecture.encoder)
@@ -132,11 +131,11 @@ def explain(
     chosen = None if class_name is None else class_index(engine.spec.label_space, class_name)
     size = engine.spec.preprocessing.working_size((height, width))
     working = resize_image(image, size)
-    pixels = torch.from_numpy(working.copy()).permute(2, 0, 1)
-    images = network_input(pixels[None], engine.spec.preprocessing, engine.device)
-    seen = (images.shape[-2], images.shape[-1])
+    images = network_input(
+        torch.from_numpy(working.copy()).permute(2, 0, 1)[None], engine.spec.preprocessing, engine.device
+    )
     with progress("explain", 3, "steps", quiet) as bar:
-        traced = trace(engine.network, seen, engine.spec.architecture.in_channels)
+        traced = trace(engine.network, (images.shape[-2], images.shape[-1]), engine.spec.architecture.in_channels)
         bar.advance(info="layers")
         layers, logits = watch(engine.network, images, traced, landmarks_of(engine.network, traced), size)
         bar.advance(info="maps")
@@ -144,15 +143,14 @@ def explain(
         winner = int(logits[0, :, at[0], at[1]].argmax()) if chosen is None else chosen
         gradient = effective_receptive_field(engine.network, images, at, winner)[: size[0], : size[1]].cpu().numpy()
         bar.advance(info="receptive field")
-    bands = engine.spec.preprocessing.bands
     return Explanation(
         engine,
-        shown_as_rgb(image, bands),
-        shown_as_rgb(working, bands),
+        shown_as_rgb(image, engine.spec.preprocessing.bands),
+        shown_as_rgb(working, engine.spec.preprocessing.bands),
         label_maps(logits.float(), (height, width))[0],
         logits.float().softmax(dim=1)[0].cpu().numpy(),
         layers,
-        table_of(traced, seen),
+        table_of(traced, traced.size),
         summarise(engine.network, traced),
         effect_of(gradient, at, winner, box_of(traced.maps[""].view, at)),
         (row, column),

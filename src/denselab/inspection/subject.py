@@ -1,5 +1,6 @@
 """The network under inspection: one of MODELS by name, or the trained one in a model or run folder."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,7 +64,7 @@ def find_subject(
 
     Raises ConfigError for unknown names and options that do not fit, CheckpointError for a folder that holds no model.
     """
-    if name in MODELS or not Path(name).exists():
+    if name in MODELS or not os.path.exists(name):
         architecture = _by_name(name, encoder, CLASSES if num_classes is None else num_classes, output_stride)
         folder, own_size = None, IMGSZ
     else:

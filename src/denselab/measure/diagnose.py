@@ -6,6 +6,7 @@ then speak about every picture, none of which its model was trained on.
 """
 
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -219,7 +220,7 @@ def _store(calibration: Calibration, homes: Sequence[str | Path | None]) -> bool
         logger.info(f"temperature {calibration.temperature:.3f} is not stored: it does not help on other pictures")
         return False
     for home in homes:
-        if home is None or not Path(home).exists():
+        if home is None or not os.path.exists(home):
             raise ConfigError(f"the temperature cannot be stored in {home}: it is no folder here; copy the model first")
         folder = find_model_folder(Path(home))
         store_temperature(folder, calibration.temperature)

@@ -1,6 +1,7 @@
 """A model measured on a split of a data set: `denselab.evaluate`, which `denselab eval` and the report call too."""
 
 import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -162,8 +163,7 @@ def evaluate(
     Raises ConfigError, CheckpointError, DataError, ResourceError.
     """
     flags(tta=tta, crf_fast=crf_fast, cache=cache, quiet=quiet)  # fail before loading anything
-    if window is not None:
-        check_window(window)
+    window = None if window is None else check_window(window)
     predictor = model if isinstance(model, Predictor) else load(model, device, output_stride, engine, cache=cache)
     ways: dict[str, Any] = {"window": window, "tta": tta, "instances": instances, "display_bands": display_bands}
     plan = predictor.plan(crf=crf, crf_fast=crf_fast, **ways)
@@ -196,7 +196,7 @@ def _kept_beside(home: str | Path | None) -> Iterator[None]:
 
 
 def _named(home: str | Path | None) -> str:
-    return "" if home is None else str(Path(home).resolve()) if Path(home).exists() else str(home)
+    return "" if home is None else str(Path(home).resolve()) if os.path.exists(home) else str(home)
 
 
 def measure(

@@ -63,7 +63,8 @@ def recall_curve(best: NDArray[np.float64], levels: tuple[float, ...] = LEVELS) 
     Raises EmptyScoreError without objects, ShapeError unless the levels rise within [0, 1].
     """
     steps = np.asarray(levels, np.float64)
-    if steps.ndim != 1 or len(steps) == 0 or steps[0] < 0 or steps[-1] > 1 or (np.diff(steps) <= 0).any():
+    rising = steps.ndim == 1 and len(steps) > 0 and (np.diff(steps) > 0).all()  # not so with a NaN
+    if not rising or not 0 <= steps[0] <= steps[-1] <= 1:
         raise ShapeError(f"`levels` {levels}; give rising numbers from 0 to 1")
     if len(best) == 0:
         raise EmptyScoreError("no object to find; recall needs a picture with labelled objects")

@@ -177,7 +177,8 @@ def _checked(arrays: dict[str, NDArray[Any]], path: Path) -> Segments:
         and arrays["format"].shape == ()
         and int(arrays["format"]) == FORMAT
         and size.shape == (2,)
-        and 0 < int(size[0]) * int(size[1]) < MOST_PIXELS
+        and min(int(size[0]), int(size[1])) > 0
+        and int(size[0]) * int(size[1]) < MOST_PIXELS
         and boxes.shape == (number, 4)
         and scores.shape == (number,)
         and coded.shape == (int(counts.sum()), 2)

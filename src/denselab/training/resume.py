@@ -15,7 +15,7 @@ from denselab.data.read.tree import number_of
 from denselab.data.recorded import Recorded, class_pixels, divided, read_recorded
 from denselab.errors import CheckpointError, ConfigError, ResourceError
 from denselab.files import describe_os_error, is_leftover, unpack_json
-from denselab.paths import require_path
+from denselab.paths import require_path, shortened, why_hidden
 from denselab.run_folder import BEGUN, CONFIG, ENVIRONMENT, LOG, has_state
 from denselab.training.crops import CropDataset
 from denselab.training.records import RunRecords
@@ -32,7 +32,7 @@ def clear_for_run(run: Path, beside: Collection[str] = ()) -> None:
     Raises ConfigError where the folder holds a run or anything else, ResourceError where it cannot be written.
     """
     _require_writable(run)
-    found = {path.name for path in run.iterdir() if not path.name.startswith(".")} if run.is_dir() else set()
+    found = {path.name for path in run.iterdir() if not path.name.startswith(".")} if os.path.isdir(run) else set()
     found = {name for name in found - set(beside) if not is_leftover(name)}
     if CONFIG in found and has_state(run):
         raise ConfigError(f"{run} already holds a run; continue it with `resume` or choose another `out`")
@@ -48,10 +48,12 @@ def clear_for_run(run: Path, beside: Collection[str] = ()) -> None:
 
 def _require_writable(run: Path) -> None:
     """Raise ResourceError where a run folder cannot be made, without making it: a run may still be refused."""
+    if reason := why_hidden(run):
+        raise ResourceError(f"cannot write {shortened(run)}: {reason}; choose another `out`")
     place = run
-    while not place.exists() and place != place.parent:
+    while not os.path.exists(place) and place != place.parent:
         place = place.parent
-    if not place.is_dir():
+    if not os.path.isdir(place):
         raise ResourceError(describe_os_error(NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)), run))
     if not os.access(place, os.W_OK):
         raise ResourceError(describe_os_error(PermissionError(errno.EACCES, os.strerror(errno.EACCES)), run))
