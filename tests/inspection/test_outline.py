@@ -1,6 +1,6 @@
 """The outline of networks built by hand: what a figure leaves out, and what it must not."""
 
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from denselab.build import create_model
 from denselab.inspection.layout import Layout, layout_of, level_of
-from denselab.inspection.outline import Drawn, Link, outline_of
+from denselab.inspection.outline import Drawn, Link, MapKind, outline_of
 from denselab.inspection.trace import trace
 
 
@@ -171,3 +171,24 @@ def test_the_row_of_a_map() -> None:
     assert [level(224, 1), level(222, 1), level(260, 1), level(28, 8), level(7, 32)] == [0, 0, 0, 3, 5]
     assert level(1, 32) == 7, "a map of one cell has a row of its own"
     assert level(56, None) == 2
+
+
+def test_labels_of_a_rising_run_leave_those_before_it_alone() -> None:
+    """HRNet: a map beside one that came up from a lower row has a longer label, which reached over that of the run before."""
+    outline: dict[int, Drawn] = {-1: Drawn("picture", 3, (512, 512), 1.0, ())}
+
+    def add(kind: MapKind, side: int, sources: tuple[int, ...], times: int = 1) -> int:
+        key = len(outline)
+        outline[key] = Drawn(kind, 18, (side, side), 512 / side, tuple(Link(s, 18) for s in sources), times=times)
+        return key
+
+    fine = add("conv", 128, (-1,))
+    for _ in range(12):
+        coarse = add("conv", 64, (fine,))
+        joined = add("sum", 128, (fine, coarse))
+        fine = add("block", 128, (joined,), times=4)
+    labels = [box.label for box in layout_of(outline).boxes if box.label]
+    assert len(labels) > 8
+    for one, other in combinations(labels, 2):
+        (left, top, right, bottom), (left2, top2, right2, bottom2) = one.box, other.box
+        assert right <= left2 or right2 <= left or bottom <= top2 or bottom2 <= top, (one, other)

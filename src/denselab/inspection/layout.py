@@ -143,9 +143,18 @@ class _Rows:
 
     spots: dict[int, _Spot] = field(default_factory=dict)
 
-    def free(self, level: int, lane: int, x: float) -> float:
-        """The first x from there on at which the lane is free."""
-        return max((s.reach for s in self.spots.values() if (s.level, s.lane) == (level, lane)), default=x)
+    def free(self, level: int, lane: int, x: float, beside: int | None = None) -> float:
+        """The first x from there on at which the lane is free of all runs but one."""
+        taken = (s for s in self.spots.values() if (s.level, s.lane) == (level, lane) and s.run != beside)
+        return max((s.reach for s in taken), default=x)
+
+    def label_fits(self, latest: int, drawn: Drawn, width: float, before: Drawn) -> bool:
+        """Whether a map right beside `latest` has room for its label, which in a rising run reaches to the left."""
+        last = self.spots[latest]
+        if not last.rising or _words(drawn) == _words(before):
+            return True
+        left = last.right + CLOSE + width - _long(*_words(drawn))
+        return left >= self.free(last.level, last.lane, left, last.run)
 
     def lanes(self, level: int) -> int:
         return 1 + max((s.lane for s in self.spots.values() if s.level == level), default=-1)
@@ -190,7 +199,8 @@ def _spots(outline: Outline, factor: float, gap: float) -> dict[int, _Spot]:
         level, width = level_of(drawn, picture), factor * _width(drawn.channels)
         before = [rows.spots[source] for source in drawn.sources]
         latest = max(drawn.sources, default=key, key=lambda source: rows.spots[source].right)
-        if _touches(outline, users, rows.spots, key, latest, level):
+        touches = _touches(outline, users, rows.spots, key, latest, level)
+        if touches and rows.label_fits(latest, drawn, width, outline[latest]):
             last = rows.spots[latest]
             lane, run, rising, x = last.lane, last.run, last.rising, last.right + CLOSE
         else:
