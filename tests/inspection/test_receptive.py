@@ -1,5 +1,7 @@
 """Receptive fields of the papers, and theory against the reach of a gradient, pixel for pixel."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -9,6 +11,7 @@ from denselab.encoders.timm_encoder import TimmEncoder
 from denselab.encoders.vgg import VGG16, VGG16Classifier
 from denselab.errors import ConfigError
 from denselab.inspection.receptive import Box, effective_receptive_field, gradient_reach, receptive_field, seen_by
+from denselab.inspection.table import layer_table
 from denselab.inspection.trace import trace
 from denselab.models.fcn import FCN, Stride
 from denselab.models.unet import UNetCore, UNetEncoder, UNetPaper
@@ -234,3 +237,35 @@ def test_a_linear_network_s_effective_field_is_its_kernel() -> None:
     expected = torch.zeros(7, 7)
     expected[1:4, 3:6] = net.conv.weight[1, 0].abs().detach()
     torch.testing.assert_close(effect, expected)
+
+
+@pytest.mark.parametrize("size", [(0, 8), (8.5, 8), 8, "8x8", (8, 8, 8), (True, 8)], ids=repr)
+def test_a_size_that_no_picture_has_is_refused(size: Any) -> None:
+    net = nn.Conv2d(3, 2, 3)
+    for ask in (receptive_field, gradient_reach, layer_table):
+        with pytest.raises(ConfigError, match="`size`"):
+            ask(net, size)
+        with pytest.raises(ConfigError, match="`in_channels` is 0"):
+            ask(net, (8, 8), in_channels=0)
+
+
+@pytest.mark.parametrize("cell", [(1.5, 2), (True, 0), (1, 2, 3), 3, "12"], ids=repr)
+def test_a_cell_is_a_row_and_a_column(cell: Any) -> None:
+    net = nn.Conv2d(3, 2, 3)
+    for ask in (lambda: seen_by(net, cell, (8, 8)), lambda: gradient_reach(net, (8, 8), cell)):
+        with pytest.raises(ConfigError, match="`cell`"):
+            ask()
+
+
+@pytest.mark.parametrize("cell", [(-1, 0), (0, 6), (6, 0)])
+def test_a_cell_outside_has_no_gradient(cell: tuple[int, int]) -> None:
+    """-1 was the last cell, and 6 ended with an IndexError."""
+    with pytest.raises(ConfigError, match="`cell` .* is not in the map of 6x6"):
+        gradient_reach(nn.Conv2d(3, 2, 3), (8, 8), cell)
+
+
+@pytest.mark.parametrize(("pixel", "index"), [((-1, 0), 0), ((0, 7), 0), ((0, 0), 2), ((0, 0), -1), ((0, 0), True)])
+def test_a_logit_that_is_not_there_has_no_effect(pixel: tuple[int, int], index: int) -> None:
+    """-1 was the last row, or the last class."""
+    with pytest.raises(ConfigError, match="`pixel`|`class_index`"):
+        effective_receptive_field(nn.Conv2d(3, 2, 1), torch.zeros(1, 3, 7, 7), pixel, index)  # type: ignore[arg-type]

@@ -18,7 +18,7 @@ from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
 from denselab.engine.torch_engine import TorchEngine, network_input
 from denselab.errors import ConfigError
 from denselab.inspection.activations import LayerMaps, landmarks_of, watch
-from denselab.inspection.receptive import Box, box_of, effective_receptive_field
+from denselab.inspection.receptive import Box, box_of, checked_cell, effective_receptive_field
 from denselab.inspection.subject import IMGSZ
 from denselab.inspection.summary import Summary, summarise
 from denselab.inspection.table import LayerRow, table_of
@@ -127,7 +127,9 @@ def explain(
     """
     flags(random=random, quiet=quiet)
     height, width = image.shape[:2]
-    row, column = _pixel_in(pixel, height, width)
+    row, column = checked_cell(
+        (height // 2, width // 2) if pixel is None else pixel, "`pixel`", (height, width), "picture"
+    )
     chosen = None if class_name is None else class_index(engine.spec.label_space, class_name)
     size = engine.spec.preprocessing.working_size((height, width))
     working = resize_image(image, size)
@@ -162,18 +164,6 @@ def effect_of(gradient: Floats, pixel: tuple[int, int], winner: int, box: Box | 
     """What the logit of class `winner` at `pixel` depends on, from its mean absolute gradient (h, w)."""
     squares = tuple(square_of(gradient, pixel, share) for share in SHARES)
     return Effect(pixel, winner, gradient, box, squares)
-
-
-def _pixel_in(pixel: tuple[int, int] | None, height: int, width: int) -> tuple[int, int]:
-    """The pixel, or the centre of the picture where none is named. Raises ConfigError outside the picture."""
-    if pixel is None:
-        return height // 2, width // 2
-    if len(pixel) != 2:
-        raise ConfigError(f"`pixel` is {pixel!r}; expected (row, column)")
-    row, column = whole(pixel[0], "the row of `pixel`"), whole(pixel[1], "the column of `pixel`")
-    if not (0 <= row < height and 0 <= column < width):
-        raise ConfigError(f"`pixel` {row},{column} is not in the picture of {height}x{width}; rows come first, from 0")
-    return row, column
 
 
 def square_of(effect: Floats, pixel: tuple[int, int], share: float) -> int:

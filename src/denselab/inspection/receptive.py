@@ -22,6 +22,8 @@ from denselab.errors import ConfigError
 from denselab.inspection.flow import View
 from denselab.inspection.trace import evaluation, named_tensors, trace
 from denselab.models.base import SegmentationModel
+from denselab.numbers import listed, whole
+from denselab.numbers import size as whole_size
 
 Pair = tuple[int, int]
 CANVAS = (512, 512)  # receptive fields do not depend on it if every factor of the network divides it
@@ -80,7 +82,7 @@ def seen_by(
 
     Raises ConfigError for an unknown layer.
     """
-    return box_of(_view(module, size, in_channels, layer), cell)
+    return box_of(_view(module, size, in_channels, layer), checked_cell(cell))
 
 
 def box_of(view: View, cell: Pair) -> Box | None:
@@ -89,6 +91,21 @@ def box_of(view: View, cell: Pair) -> Box | None:
     if rows is None or columns is None:
         return None
     return Box(math.floor(rows[0]), math.floor(columns[0]), math.ceil(rows[1]), math.ceil(columns[1]))
+
+
+def checked_cell(cell: Pair, name: str = "`cell`", within: Pair | None = None, what: str = "map") -> Pair:
+    """(row, column) as whole numbers. Raises ConfigError.
+
+    within: (h, w) of the map or picture that it must lie in; None: it may lie anywhere
+    what: it lies in, for the message
+    """
+    if len(listed(cell, name)) != 2:
+        raise ConfigError(f"{name} is {cell!r}; expected (row, column)")
+    row, column = whole(cell[0], f"the row of {name}"), whole(cell[1], f"the column of {name}")
+    if within and not (0 <= row < within[0] and 0 <= column < within[1]):
+        size = f"{within[0]}x{within[1]}"
+        raise ConfigError(f"{name} {row},{column} is not in the {what} of {size}; rows come first, from 0")
+    return row, column
 
 
 def _view(module: nn.Module, size: Pair, in_channels: int, layer: str | None) -> View:
@@ -109,12 +126,17 @@ def gradient_reach(module: nn.Module, size: Pair, cell: Pair | None = None, in_c
     in_channels: of the picture
 
     The output is the same as in `receptive_field`. Costs a forward and a backward pass in float64 at that `size`.
+    Raises ConfigError for a cell outside the map.
     """
-    images = torch.ones(1, in_channels, *size, dtype=torch.float64, requires_grad=True)
+    height, width = whole_size(size, "`size`")
+    images = torch.ones(
+        1, whole(in_channels, "`in_channels`", 1), height, width, dtype=torch.float64, requires_grad=True
+    )
     weights = {name: _positive(name, tensor) for name, tensor in named_tensors(module).items()}
     with evaluation(module), _EveryTap():
         output = functional_call(_Coarse(module), {f"module.{n}": w for n, w in weights.items()}, (images,))
-        row, column = cell or (output.shape[-2] // 2, output.shape[-1] // 2)
+        shape = (output.shape[-2], output.shape[-1])
+        row, column = (shape[0] // 2, shape[1] // 2) if cell is None else checked_cell(cell, within=shape)
         (gradient,) = torch.autograd.grad(output[..., row, column].sum(), images)
     hit = gradient[0].abs().sum(dim=0) > 0
     rows, columns = hit.any(dim=1).nonzero(), hit.any(dim=0).nonzero()
@@ -212,10 +234,14 @@ def effective_receptive_field(
     class_index: of the logit; None is the class that wins there
 
     The values do not add up to anything, so compare them only with each other.
+    Raises ConfigError for a pixel or a class that is not there.
     """
+    row, column = checked_cell(pixel, "`pixel`", (images.shape[-2], images.shape[-1]), "picture")
     images = images.detach().clone().requires_grad_(True)
     with evaluation(model), torch.enable_grad():
-        logits = model(images)[0, :, pixel[0], pixel[1]]
-        chosen = int(logits.argmax()) if class_index is None else class_index
+        logits = model(images)[0, :, row, column]
+        chosen = int(logits.argmax()) if class_index is None else whole(class_index, "`class_index`", 0)
+        if chosen >= len(logits):
+            raise ConfigError(f"`class_index` {chosen}; the network has {len(logits)} classes, from 0")
         (gradient,) = torch.autograd.grad(logits[chosen], images)
     return gradient[0].abs().mean(dim=0).float()

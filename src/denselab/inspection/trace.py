@@ -21,6 +21,8 @@ from torch.utils._pytree import tree_leaves, tree_map
 from denselab.inspection.flow import View, flow, input_view
 from denselab.inspection.operations import JOINS, LEARNT, Description, Pair, aten, describe, describe_join
 from denselab.models.base import SegmentationModel
+from denselab.numbers import size as whole_size
+from denselab.numbers import whole
 
 MOST_INDICES = 1 << 16
 PICTURE = -1  # in the place of an operation: the picture itself
@@ -89,8 +91,10 @@ def trace(model: nn.Module, size: tuple[int, int], in_channels: int = 3) -> Trac
     model: any network
     size: (H, W) of the picture
     in_channels: of the picture
+    Raises ConfigError for a size that no picture has.
     """
-    images = torch.empty(1, in_channels, *size, device="meta")
+    height, width = whole_size(size, "`size`")
+    images = torch.empty(1, whole(in_channels, "`in_channels`", 1), height, width, device="meta")
     weights = {name: tensor.to("meta") for name, tensor in named_tensors(model).items()}
     recorder = _Recorder(images, weights)
     with evaluation(model), recorder.watching(model), torch.no_grad(), torch.device("meta"), recorder:
