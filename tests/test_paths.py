@@ -4,8 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from denselab.errors import ConfigError, NoSuchPath
+import denselab as dl
+from denselab.configs import find_config
+from denselab.errors import ConfigError, DenseLabError, NoSuchPath
+from denselab.inspection.subject import find_subject
+from denselab.measure.pseudo_labels import pseudo_label
 from denselab.paths import no_such_path, require_path
+from denselab.run_folder import has_state, is_run
+from denselab.training.resume import clear_for_run
 
 
 def test_a_path_that_is_there_comes_back(tmp_path: Path) -> None:
@@ -39,3 +45,23 @@ def test_a_relative_path_stays_one(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert str(no_such_path(Path("foto.png"), "a picture")) == (
         "foto.png does not exist; expected a picture; near it: photo.png"
     )
+
+
+LONG = "a" * 300
+ASKED = {
+    "train": lambda folder: dl.train("synthetic:4", out=folder / LONG, epochs=1, model="unet_small", imgsz=32),
+    "compare": lambda folder: dl.compare("synthetic:4", out=folder / LONG, models="unet_small,segnet"),
+    "pseudo_label": lambda folder: pseudo_label("a", "synthetic:4", ["b"], folder / LONG),
+    "evaluate": lambda folder: dl.evaluate(folder / LONG, "synthetic:4"),
+    "inspection": lambda folder: find_subject(LONG),
+    "a recipe": lambda folder: find_config(LONG),
+    "a run": lambda folder: is_run(folder / LONG) or has_state(folder / LONG) or clear_for_run(folder / LONG),
+}
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_a_name_that_is_too_long_is_refused_everywhere(name: str, tmp_path: Path) -> None:
+    """`Path.exists` raises for it, so that `--out`, a model or a recipe of such a name ended in a fault of ours."""
+    with pytest.raises(DenseLabError):
+        ASKED[name](tmp_path)
+    assert not any(tmp_path.iterdir())

@@ -1,6 +1,7 @@
 """Weight files: what is read, and what is refused without running it."""
 
 import hashlib
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -60,3 +61,14 @@ def test_damaged_and_missing_files_are_named(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"x" * 100)
     with pytest.raises(CheckpointError, match=name):
         read_weights(tmp_path / name)
+
+
+def test_a_file_that_torch_maps_is_not_read_into_memory_too(tmp_path: Path) -> None:
+    """For its sha256 all of it was: 528 MB beside the weights of a VGG-16."""
+    torch.save({"w": torch.zeros(2 * 2**20)}, tmp_path / "w.pth")
+    tracemalloc.start()
+    found = read_weights(tmp_path / "w.pth")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found.tensors["w"].numel() == 2 * 2**20
+    assert peak < 2**21

@@ -88,7 +88,18 @@ def test_memory_counts_weights_and_maps() -> None:
 
 @pytest.mark.parametrize(
     ("count", "text"),
-    [(0, "0"), (999, "999"), (1000, "1 k"), (12_345_678, "12.3 M"), (189_700_000_000, "190 G"), (2 * 10**12, "2 T")],
+    [
+        (0, "0"),
+        (999, "999"),
+        (1000, "1 k"),
+        (12_345_678, "12.3 M"),
+        (189_700_000_000, "190 G"),
+        (2 * 10**12, "2 T"),
+        (999_999, "1 M"),
+        (999_499, "999 k"),
+        (99_960, "100 k"),
+        (999_700_000, "1 G"),
+    ],
 )
 def test_counts_in_short(count: int, text: str) -> None:
     assert short(count) == text

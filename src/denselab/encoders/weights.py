@@ -1,6 +1,7 @@
 """Pretrained weights of an encoder as named tensors, read without executing code."""
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from denselab.documents import MAX_WEIGHTS, Unreadable, read_bytes
+from denselab.documents import MAX_WEIGHTS, Unreadable, open_ordinary, read_bytes
 from denselab.encoders.origin import Origin
 from denselab.errors import CheckpointError
 from denselab.tensors import read_torch_file, unpack_tensors
@@ -34,18 +35,28 @@ def read_weights(path: Path, source: str | None = None) -> Weights:
     Raises CheckpointError naming the file if it is missing, damaged, unsafe or not a state dict.
     """
     source = source or f"file {path}"
+    safe = path.suffix == ".safetensors"
     try:
-        content = read_bytes(path, MAX_WEIGHTS)
+        content = read_bytes(path, MAX_WEIGHTS) if safe else b""
+        digits = hashlib.sha256(content).hexdigest() if safe else _sha256_of_ordinary(path)
     except (OSError, Unreadable) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise CheckpointError(f"cannot read the weights {path}: {reason}") from None
-    tensors: Any = unpack_tensors(content, str(path)) if path.suffix == ".safetensors" else read_torch_file(path)
+    tensors: Any = unpack_tensors(content, str(path)) if safe else read_torch_file(path)
     if not is_state_dict(tensors):
         raise CheckpointError(
             f"{path} holds {type(tensors).__name__}; a bare state dict (names and tensors) was expected: "
             "torch.save(model.state_dict(), ...) or safetensors"
         )
-    return Weights(tensors, Origin(source, hashlib.sha256(content).hexdigest()))
+    return Weights(tensors, Origin(source, digits))
+
+
+def _sha256_of_ordinary(path: Path) -> str:
+    """The sha256 of a file that torch maps, which is not read into memory for it. Raises Unreadable, OSError."""
+    with open_ordinary(path) as file:
+        if os.fstat(file.fileno()).st_size > MAX_WEIGHTS:
+            raise Unreadable(f"it has more than {MAX_WEIGHTS:,} bytes, far more than such a file needs")
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def for_channels(channels: int, kernels: Tensor) -> Tensor:

@@ -64,7 +64,7 @@ def field_words(field: int | None) -> str:
 def short(count: int) -> str:
     """12.3 G, 456 M, 7.8 k."""
     for unit, size in (("T", 10**12), ("G", 10**9), ("M", 10**6), ("k", 10**3)):
-        if count >= size:
+        if count >= 0.9995 * size:  # 999,999 is no 1000 k
             value = count / size
             return f"{value:.0f} {unit}" if value >= 100 else f"{value:.3g} {unit}"
     return str(count)
