@@ -103,7 +103,7 @@ def test_groups_are_put_together_from_their_runs(seed: int, height: int, width: 
 
 
 def test_many_pieces_take_no_table_of_all_pairs() -> None:
-    """Which pieces a group has stood in a table, pieces by groups: 537 MB for 16,384 of them, a picture of 1 MP."""
+    """Which pieces a group has stood in a table, pieces by groups: 537 MB for 16,384 of them."""
     labels = np.arange(128 * 128, dtype=np.int32).reshape(128, 128)
     joined = np.arange(2 * (labels.size - 1), dtype=np.int32).reshape(-1, 2)  # two by two
     tracemalloc.start()
