@@ -23,6 +23,7 @@ from denselab.export.deploy import export
 from denselab.inference.instances import InstanceWise
 from denselab.inference.plan import Plan as Way
 from denselab.inference.plan import plan_for
+from denselab.inference.video import FilmOptions
 from denselab.inspection.explanation import explain
 from denselab.inspection.table import layer_table
 from denselab.layers.unpool import bed_of_nails
@@ -405,3 +406,16 @@ def test_settings_are_keys_and_values(settings: Any) -> None:
 def test_a_comparison_measures_val_or_test() -> None:
     with pytest.raises(ConfigError, match="`split` 'train'; use val or test"):
         Plan(**COMPARED, split="train")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("given", [{"every": 0}, {"every": 2.5}, {"every": True}, {"smooth": "median"}], ids=str)
+def test_a_film_is_run_as_it_can_be(given: dict[str, Any]) -> None:
+    """Every 0th frame ended in itertools; another word counted as the mean."""
+    with pytest.raises(ConfigError, match=f"`{next(iter(given))}`"):
+        FilmOptions(**given)
+
+
+@pytest.mark.parametrize("workers", [0, -1, 1.5, True])
+def test_a_check_has_a_whole_number_of_threads(workers: Any) -> None:
+    with pytest.raises(ConfigError, match="`workers`"):
+        dl.check_dataset("synthetic:4", workers=workers, quiet=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, get_args
 
 import numpy as np
 
@@ -32,6 +32,7 @@ from denselab.inference.run import planes_of
 from denselab.inference.side_by_side import Beside, side_by_side
 from denselab.inference.smoothing import Smooth, Smoother
 from denselab.inference.views import Seen, see
+from denselab.numbers import whole
 from denselab.shown import write_rows
 from denselab.types import Image, LabelMap
 from denselab.visualize import overlay
@@ -41,10 +42,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class FilmOptions:
-    """How a film is run. every: every n-th frame. smooth: the average over time."""
+    """How a film is run. every: every n-th frame. smooth: the average over time. Raises ConfigError."""
 
     every: int = 1
     smooth: Smooth = "none"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "every", whole(self.every, "`every`", 1))
+        if self.smooth not in get_args(Smooth):
+            raise ConfigError(f"`smooth` {self.smooth!r}; use one of {', '.join(get_args(Smooth))}")
 
 
 def require_film_plan(plan: Plan) -> None:

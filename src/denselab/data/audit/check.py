@@ -17,7 +17,7 @@ from denselab.data.audit.leaks import quick_leaks
 from denselab.data.dataset import Dataset, Item, open_dataset
 from denselab.data.read.tree import number_of
 from denselab.labels import LabelSpace
-from denselab.numbers import flags
+from denselab.numbers import flags, whole
 from denselab.runtime import cpu_count
 
 # What a quick check looks at: the first costs about 0.3 ms each, the second up to 50 ms with large pictures.
@@ -117,14 +117,14 @@ def check_dataset(
     seed: chooses the pictures of a quick check, and the split of a path that has none
     quiet: show no progress
 
-    Raises DataError where the data set cannot be opened.
+    Raises DataError where the data set cannot be opened, ConfigError.
     """
     flags(quick=quick, quiet=quiet)
     if not isinstance(dataset, Dataset):
         dataset = open_dataset(dataset, seed=seed)
     headers = _sample(dataset.items, QUICK_HEADERS, seed) if quick else ()
     in_full = _sample(dataset.items, QUICK_PICTURES, seed) if quick else dataset.items
-    threads = workers or min(cpu_count(), 16)
+    threads = min(cpu_count(), 16) if workers is None else whole(workers, "`workers`", 1)
     findings = _read_all(in_full, partial(read_fully, dataset), threads, quiet=quick or quiet)
     seen = {item.name for item in in_full}
     rest = [item for item in headers if item.name not in seen]
