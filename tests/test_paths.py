@@ -7,9 +7,10 @@ import pytest
 import denselab as dl
 from denselab.configs import find_config
 from denselab.errors import ConfigError, DenseLabError, NoSuchPath
+from denselab.export.deploy import export
 from denselab.inspection.subject import find_subject
 from denselab.measure.pseudo_labels import pseudo_label
-from denselab.paths import no_such_path, require_path
+from denselab.paths import given_path, no_such_path, require_path
 from denselab.run_folder import has_state, is_run
 from denselab.training.resume import clear_for_run
 
@@ -65,3 +66,28 @@ def test_a_name_that_is_too_long_is_refused_everywhere(name: str, tmp_path: Path
     with pytest.raises(DenseLabError):
         ASKED[name](tmp_path)
     assert not any(tmp_path.iterdir())
+
+
+NAMED = {
+    "`data`": lambda path: dl.open_dataset(path),
+    "`data` of a training": lambda path: dl.train(path, out="run"),
+    "`data` of a comparison": lambda path: dl.compare(path, out="out"),
+    "`out`": lambda path: dl.train("synthetic:4", out=path, epochs=1),
+    "`out` of a comparison": lambda path: dl.compare("synthetic:4", out=path),
+    "`out` of an export": lambda path: export("model", path),
+    "`out` of pseudo-labels": lambda path: pseudo_label("model", "synthetic:4", ["b"], path),
+    "the model's name": lambda path: dl.load(path),
+}
+
+
+@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize("path", ["", None, 5, True], ids=repr)
+def test_the_empty_word_is_not_the_current_folder(
+    name: str, path: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A variable that was not set was the current folder: its pictures were trained on, a run was written into it."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=f"{name.split(' of ')[0]} is|data: Input should be a valid string"):
+        NAMED[name](path)
+    assert not any(tmp_path.iterdir())
+    assert given_path(".", "`out`") == Path()

@@ -18,6 +18,7 @@ from denselab.data.dataset import require_outside
 from denselab.data.weakening import weakened
 from denselab.errors import DataError
 from denselab.numbers import flags
+from denselab.paths import given_path
 from denselab.report.run_report import write_report
 from denselab.run_folder import is_staged
 from denselab.training.cold_start import loops_beside
@@ -76,8 +77,9 @@ def train(
     """
     arguments = {key: value for key, value in locals().items() if key in Settings.model_fields}
     flags(resume=resume)
+    out = given_path(out, "`out`")
     whole = merged(make_settings({} if settings is None else settings), make_settings(arguments, "options"))
-    return train_run(whole, Path(out), resume=resume, command=_command_of_call(out, whole))
+    return train_run(whole, out, resume=resume, command=_command_of_call(out, whole))
 
 
 def train_run(

@@ -8,11 +8,22 @@ import difflib
 import errno
 import os
 from pathlib import Path
+from typing import Any
 
-from denselab.errors import NoSuchPath
+from denselab.errors import ConfigError, NoSuchPath
 
 NEAR = 3  # most names that a message shows
 LONGEST = 300  # characters of a path that a message shows
+
+
+def given_path(value: Any, name: str) -> Path:
+    """The path that a caller gave. Raises ConfigError for none, and for the empty word of a variable that is not set.
+
+    name: of the argument. Python takes the empty word for the current folder, which would be read, or written into.
+    """
+    if not isinstance(value, str | os.PathLike) or not str(value):
+        raise ConfigError(f"{name} is {value!r}; expected a path; the current folder is '.'")
+    return Path(value)
 
 
 def require_path(path: Path, wanted: str) -> Path:

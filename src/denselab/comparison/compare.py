@@ -37,7 +37,7 @@ from denselab.inspection.subject import find_subject
 from denselab.lock import only_writer
 from denselab.measure.by_name import with_labels_of
 from denselab.numbers import flags, listed
-from denselab.paths import shortened, why_hidden
+from denselab.paths import given_path, shortened, why_hidden
 from denselab.run_folder import REPORT
 
 logger = logging.getLogger(__name__)
@@ -100,7 +100,8 @@ def compare(
     Raises ConfigError, DataError, ResourceError, Interrupted (after saving); call again with resume.
     """
     flags(resume=resume, cache=cache)
-    folder = Path(out)
+    given_path(data, "`data`")
+    folder = given_path(out, "`out`")
     if resume:
         return run_plan(resumed_plan(folder, data, models, with_), folder, device, cache)
     plan = checked_plan(

@@ -29,6 +29,7 @@ from denselab.data.weak_labels import weak_line
 from denselab.errors import ConfigError, DataError
 from denselab.labels import LabelSpace
 from denselab.numbers import finite, whole
+from denselab.paths import given_path
 from denselab.types import Image, LabelMap, Pixels, Sample
 
 __all__ = ["Dataset", "Item", "LabelSource", "open_dataset", "require_outside", "require_trainable"]
@@ -176,6 +177,7 @@ Divide = Callable[[Sequence[Item], Summary], tuple[tuple[Item, ...], tuple[str, 
 
 @np.errstate(invalid="ignore", over="ignore")  # of a coordinate that is infinite; drawing it says so, in words
 def _open(path: str | Path, divide: Divide) -> Dataset:
+    given_path(path, "`data`")
     root = _synthetic(str(path)) if str(path).split(":")[0] == "synthetic" else Path(path)
     root, found = recognise(root)
     if not found.items:

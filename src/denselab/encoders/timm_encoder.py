@@ -226,8 +226,8 @@ def check_encoder_name(name: str) -> None:
     """Raise ConfigError with the nearest names unless timm has a model `name` (a tag after a dot may follow)."""
     timm = load_timm()
 
-    if not timm.is_model(name):
-        near = difflib.get_close_matches(name.split(".")[0], timm.list_models(), n=3, cutoff=0.5)
+    if not isinstance(name, str) or not timm.is_model(name):
+        near = difflib.get_close_matches(str(name).split(".")[0], timm.list_models(), n=3, cutoff=0.5)
         raise ConfigError(
             f"unknown encoder {name!r}; "
             + (f"did you mean {', '.join(near)}?" if near else "any timm model with feature maps, e.g. resnet50")

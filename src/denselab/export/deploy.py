@@ -54,6 +54,7 @@ from denselab.export.program_engine import program_bytes, program_engine
 from denselab.files import json_bytes, write_folder
 from denselab.inference.prediction import file_table
 from denselab.numbers import flag, flags
+from denselab.paths import given_path
 from denselab.run_folder import (
     CARD,
     EXPORT,
@@ -159,12 +160,13 @@ def export(
     """
     int8, bf16 = flag(int8, "`int8`"), flag(bf16, "`bf16`")  # they are stored
     flags(labels=labels, quiet=quiet)
+    out = given_path(out, "`out`")
     _check_options(to, int8, bf16, labels, opset)
     found, folder = open_model(str(model), "cpu", engine="torch")
     assert isinstance(found, TorchEngine)
     refuse_crf_layer(found.spec)
     _refuse_labels_of_bands(found.spec, labels)
-    _refuse_other_models(folder, Path(out))
+    _refuse_other_models(folder, out)
     data = None if check is None else str(check)
     used = None if to == "torch" else opset or OPSET
     with check_pictures(found.spec, str(model), data, real=int8, quiet=quiet) as pictures:
@@ -173,9 +175,9 @@ def export(
             _add_labels(draft, found, pictures, to)
     sizes = {name: len(content) for name, content in draft.files.items()}
     measured = (draft.parity, draft.labels_parity, draft.kept_float, draft.layers)
-    done = Exported(Path(out), to, int8, bf16, used, *measured, sizes)
+    done = Exported(out, to, int8, bf16, used, *measured, sizes)
     config = {MODEL_CONFIG: config_bytes(found.spec), CARD: export_card(found.spec, done.facts()).encode()}
-    write_folder(Path(out), {**draft.files, **config, EXPORT: json_bytes(done.facts())})
+    write_folder(out, {**draft.files, **config, EXPORT: json_bytes(done.facts())})
     return done
 
 

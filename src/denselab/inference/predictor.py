@@ -32,6 +32,7 @@ from denselab.inference.run import labels_of, probs_of, run
 from denselab.inference.side_by_side import side_by_side
 from denselab.labels import LabelSpace
 from denselab.numbers import flag, flags, listed
+from denselab.paths import given_path
 from denselab.types import LabelMap, Pixels
 
 if TYPE_CHECKING:
@@ -187,6 +188,7 @@ class Predictor:
         from denselab.engine.open import ensemble_folder
 
         flags(local_files_only=local_files_only, cache=cache)
+        given_path(pretrained_model_name_or_path, "the model's name")
         hub: dict[str, Any] = {
             "revision": revision,
             "token": token,

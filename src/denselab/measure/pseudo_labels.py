@@ -27,7 +27,7 @@ from denselab.labels import LabelEntry, LabelSpace
 from denselab.measure.by_name import with_labels_of
 from denselab.measure.data import run_of
 from denselab.numbers import finite, flags, listed
-from denselab.paths import shortened, why_hidden
+from denselab.paths import given_path, shortened, why_hidden
 from denselab.types import LabelMap
 
 logger = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ def pseudo_label(
     places = [str(place) for place in listed(pictures, "`pictures`")]
     if not 0 < finite(confidence, "`confidence`") <= 1:
         raise ConfigError(f"`confidence` {confidence:g}; a probability above 0, at most 1: 0.9 is usual")
-    target = Path(out)
+    target = given_path(out, "`out`")
     if reason := why_hidden(target):
         raise ResourceError(f"cannot write {shortened(target)}: {reason}; choose another `out`")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
