@@ -56,7 +56,7 @@ def _sha256_of_ordinary(path: Path) -> str:
     with open_ordinary(path) as file:
         if os.fstat(file.fileno()).st_size > MAX_WEIGHTS:
             raise Unreadable(f"it has more than {MAX_WEIGHTS:,} bytes, far more than such a file needs")
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256_of(path)
 
 
 def for_channels(channels: int, kernels: Tensor) -> Tensor:
