@@ -127,9 +127,7 @@ def explain(
     """
     flags(random=random, quiet=quiet)
     height, width = image.shape[:2]
-    row, column = checked_cell(
-        (height // 2, width // 2) if pixel is None else pixel, "`pixel`", (height, width), "picture"
-    )
+    row, column = checked_cell(pixel, "`pixel`", (height, width), "picture")
     chosen = None if class_name is None else class_index(engine.spec.label_space, class_name)
     size = engine.spec.preprocessing.working_size((height, width))
     working = resize_image(image, size)

@@ -93,15 +93,19 @@ def box_of(view: View, cell: Pair) -> Box | None:
     return Box(math.floor(rows[0]), math.floor(columns[0]), math.ceil(rows[1]), math.ceil(columns[1]))
 
 
-def checked_cell(cell: Pair, name: str = "`cell`", within: Pair | None = None, what: str = "map") -> Pair:
+def checked_cell(cell: Pair | None, name: str = "`cell`", within: Pair | None = None, what: str = "map") -> Pair:
     """(row, column) as whole numbers. Raises ConfigError.
 
+    cell: None is the middle
     within: (h, w) of the map or picture that it must lie in; None: it may lie anywhere
     what: it lies in, for the message
     """
-    if len(listed(cell, name)) != 2:
+    if cell is None and within:
+        return within[0] // 2, within[1] // 2
+    pair = listed(cell, name)
+    if len(pair) != 2:
         raise ConfigError(f"{name} is {cell!r}; expected (row, column)")
-    row, column = whole(cell[0], f"the row of {name}"), whole(cell[1], f"the column of {name}")
+    row, column = whole(pair[0], f"the row of {name}"), whole(pair[1], f"the column of {name}")
     if within and not (0 <= row < within[0] and 0 <= column < within[1]):
         size = f"{within[0]}x{within[1]}"
         raise ConfigError(f"{name} {row},{column} is not in the {what} of {size}; rows come first, from 0")
@@ -135,8 +139,7 @@ def gradient_reach(module: nn.Module, size: Pair, cell: Pair | None = None, in_c
     weights = {name: _positive(name, tensor) for name, tensor in named_tensors(module).items()}
     with evaluation(module), _EveryTap():
         output = functional_call(_Coarse(module), {f"module.{n}": w for n, w in weights.items()}, (images,))
-        shape = (output.shape[-2], output.shape[-1])
-        row, column = (shape[0] // 2, shape[1] // 2) if cell is None else checked_cell(cell, within=shape)
+        row, column = checked_cell(cell, within=(output.shape[-2], output.shape[-1]))
         (gradient,) = torch.autograd.grad(output[..., row, column].sum(), images)
     hit = gradient[0].abs().sum(dim=0) > 0
     rows, columns = hit.any(dim=1).nonzero(), hit.any(dim=0).nonzero()
