@@ -18,7 +18,7 @@ from denselab.engine.engine import Engine
 from denselab.engine.enlarge import label_maps
 from denselab.engine.onnx_engine import onnx_engine
 from denselab.engine.openvino_engine import FLOAT32, compile_graph, openvino_engine, read_graph
-from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
+from denselab.engine.spec import ModelSpec, Preprocessing
 from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import ConfigError
 from denselab.export.int8 import enlarging_logits
@@ -117,7 +117,7 @@ def test_a_picture_of_any_size_becomes_label_ids(runtime: str, pixelwise: TorchE
 def test_a_crf_layer_is_refused_in_words(pixelwise: TorchEngine) -> None:
     from denselab.crf_layer.crf_rnn import CRFSettings
 
-    architecture = Architecture("pixelwise", 3, crf_layer=CRFSettings())
+    architecture = dataclasses.replace(pixelwise.spec.architecture, crf_layer=CRFSettings())
     spec = ModelSpec(architecture, pixelwise.spec.label_space, pixelwise.spec.preprocessing)
     with pytest.raises(ConfigError, match=r"CRF layer, whose lattice is built anew .* `denselab refine`"):
         refuse_crf_layer(spec)
