@@ -25,6 +25,24 @@ CASES = {
     "eval DATA": (["eval", "model", "scenez"], "expected the folder of a data set"),
     "predict MODEL": (["predict", "modle", "photo.png", "--out", "out"], "expected a model folder"),
     "predict INPUT": (["predict", "model", "foto.png", "--out", "out"], "expected a picture, or a folder"),
+    "predict FILM": (["predict", "model", "drive.mp4", "--out", "out"], "expected a film"),
+    "pseudo-label MODEL": (["pseudo-label", "modle", "scenes", "photo.png", "--out", "out"], "expected a model folder"),
+    "pseudo-label DATA": (["pseudo-label", "model", "scenez", "photo.png", "--out", "out"], "expected the folder of a"),
+    "pseudo-label PICTURES": (
+        ["pseudo-label", "model", "scenes", "foto.png", "--out", "out"],
+        "expected a picture, or a folder",
+    ),
+    "compare DATA": (["compare", "scenez", "--out", "out"], "expected the folder of a data set"),
+    "compare --with": (
+        ["compare", "scenes", "--models", "unet_small", "--with", "./modle", "--out", "out"],
+        "expected a model folder",
+    ),
+    "diagnose MODEL": (["diagnose", "modle", "scenes"], "expected a model folder"),
+    "export MODEL": (["export", "modle", "--to", "onnx", "--out", "out"], "expected a model folder"),
+    "export --check": (
+        ["export", "model", "--to", "onnx", "--check", "scenez", "--out", "out"],
+        "expected the folder of a data set",
+    ),
     "refine IMAGE": (["refine", "foto.png", "photo.png", "--out", "out"], "expected a picture, or a folder"),
     "refine PROBS": (["refine", "photo.png", "probs.npz", "--out", "out"], "expected probabilities"),
     "refine --labels": (

@@ -122,6 +122,21 @@ def test_predict_with_nothing_to_do(run: Path, tmp_path: Path) -> None:
         predict(str(run), [str(tmp_path / "broken.png")], tmp_path / "out", device="cpu")
 
 
+def test_the_same_command_goes_on_with_a_film(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The second time `frames` and `labels` were taken for a data set, and the line spoke of pictures."""
+    av = pytest.importorskip("av")
+    with av.open(str(tmp_path / "drive.mkv"), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.pix_fmt, stream.width, stream.height = "bgr0", 48, 32
+        for grey in (50, 100):
+            frame = av.VideoFrame.from_ndarray(np.full((32, 48, 3), grey, np.uint8), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    for said in ("1 film predicted in", "0 films predicted in"):
+        predict(str(run), [str(tmp_path / "drive.mkv")], tmp_path / "out", device="cpu")
+        assert capsys.readouterr().out.startswith(said)
+
+
 def test_predict_never_writes_over_the_labels_of_a_data_set(run: Path, data: Path, tmp_path: Path) -> None:
     """`predict RUN data/images --out data` wrote its guesses over data/labels, the truth somebody had drawn."""
     place = shutil.copytree(data, tmp_path / "data")

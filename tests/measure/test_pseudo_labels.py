@@ -10,7 +10,7 @@ from PIL import Image
 
 from denselab.data import Dataset, open_dataset
 from denselab.engine.torch_engine import TorchEngine
-from denselab.errors import ConfigError, DataError
+from denselab.errors import ConfigError, DataError, NoSuchPath
 from denselab.files import HOST, is_leftover
 from denselab.inference.predictor import Predictor
 from denselab.labels import LabelSpace
@@ -95,6 +95,23 @@ def test_what_is_being_written_names_its_machine(
 def test_labelled_pictures_are_not_labelled_again(labelled: Dataset, engine: TorchEngine, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no picture to label: all of them are labelled in"):
         pseudo_label(Predictor(engine), labelled, [labelled.root / "images"], tmp_path / "new", quiet=True)
+
+
+def test_pictures_that_are_not_there_are_named(
+    labelled: Dataset, others: Path, engine: TorchEngine, tmp_path: Path
+) -> None:
+    """It said "no picture to label: there is no such file or folder", without a name, and that the data were at fault.
+
+    One such input among good ones is skipped, as by `predict`.
+    """
+    with pytest.raises(NoSuchPath, match=r"other does not exist; expected a picture.*near it: .*others"):
+        pseudo_label(Predictor(engine), labelled, [tmp_path / "other"], tmp_path / "new", quiet=True)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"no picture to label: .*empty: holds no picture"):
+        pseudo_label(Predictor(engine), labelled, [tmp_path / "empty"], tmp_path / "new", quiet=True)
+    places = [tmp_path / "other", others]
+    made = pseudo_label(Predictor(engine), labelled, places, tmp_path / "new", confidence=0.8, quiet=True)
+    assert [one.path for one in made.skipped] == [str(tmp_path / "other")]
 
 
 def test_nothing_sure_leaves_no_data_set(labelled: Dataset, others: Path, engine: TorchEngine, tmp_path: Path) -> None:

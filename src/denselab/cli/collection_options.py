@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from glob import has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -15,7 +14,6 @@ from denselab.cli.options import switch
 from denselab.cli.outcome import told
 from denselab.console import remark
 from denselab.errors import ConfigError, DataError
-from denselab.paths import require_path
 
 if TYPE_CHECKING:
     from denselab.inference.inputs import Skipped, Source
@@ -73,7 +71,7 @@ def inputs_of(inputs: list[str], out: str, shard_text: str | None) -> Inputs:
 
     Skipped inputs are printed. Raises ConfigError, and DataError if no picture is left.
     """
-    from denselab.inference.inputs import find_sources
+    from denselab.inference.inputs import find_sources, require_given
     from denselab.inference.listing import can_stream, of_shard, parse_shard, walk
     from denselab.inference.stores import is_url, walk_store
 
@@ -92,8 +90,7 @@ def inputs_of(inputs: list[str], out: str, shard_text: str | None) -> Inputs:
     for entry in skipped:
         remark(f"skipped {entry.path}: {entry.reason}")
     if not sources:
-        for path in (Path(text) for text in inputs if not has_magic(text)):
-            require_path(path, "a picture, or a folder of pictures")
+        require_given(inputs)
         raise DataError(
             f"nothing to predict: {told(skipped)}; give picture files, or folders or patterns that hold some"
         )

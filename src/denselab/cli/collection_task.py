@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -82,7 +83,8 @@ class Task:
 def task_of(inputs: list[str], out: str, more: More, ray: str | None) -> Task:
     """What the inputs ask for. Raises ConfigError for what does not go together, DataError where nothing is left."""
     from denselab.data.read.inside import refuse_inside_data
-    from denselab.inference.film import split_films
+    from denselab.inference.film import is_camera, split_films
+    from denselab.inference.inputs import require_given
     from denselab.inference.job import refuse_one_file
     from denselab.inference.manifest import check_manifest
 
@@ -95,6 +97,8 @@ def task_of(inputs: list[str], out: str, more: More, ray: str | None) -> Task:
         check_manifest(more.manifest)
     if films:
         _refuse_for_films(more, "://" in out, ray)
+        if not any(is_camera(name) or os.path.exists(name) for name in films):
+            require_given(films, "a film")  # one that is missing among others is skipped
         return Task(out, more, films, [], [], None)
     found = inputs_of(inputs, out, more.shard)
     refuse_one_file(more.polygons, len(found.sources) if isinstance(found.sources, list) else None)

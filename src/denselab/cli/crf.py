@@ -81,10 +81,11 @@ def tune(
 
 def _show(tuning: Tuning, verdict: str, folder: Path) -> None:
     from denselab.crf.parameters import told
+    from denselab.data.read.tree import number_of
 
     if tuning.best and tuning.paired:
         stdout.print(tuning.paired.table())
-        tried = f"best of {len(tuning.trials)} candidates on {len(tuning.tuned_on)} pictures"
+        tried = f"best of {number_of(len(tuning.trials), 'candidate')} on {len(tuning.tuned_on)} pictures"
         scores = f"mIoU {tuning.baseline:.4f} without, {tuning.best.miou:.4f} with"
         stdout.print(f"{tried} ({scores}): {told(tuning.best.parameters)}", markup=False, soft_wrap=True)
     stdout.print(verdict, markup=False, soft_wrap=True)

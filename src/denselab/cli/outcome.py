@@ -25,17 +25,18 @@ def finish(
     started: float,
     as_json: bool,
     kinds: str = "labels and overlays",
+    noun: str = "picture",
 ) -> None:
     """Say how it ended: in one line, or with as_json in a document that begins with `head`.
 
     done: "predicted" or "refined"
     out: the folder that was written
     head: the first keys of the JSON document
-    results: the pictures that were written
+    results: the pictures, or films, that were written
     skipped: the inputs that were not, each with its reason
     started: time.monotonic() at the beginning
     as_json: print a document, not a line
-    kinds: what was written of every picture, for the line
+    kinds, noun: what was written of every picture, and what a picture is called, for the line
 
     Raises SkippedInputs where some inputs were skipped, DataError where all were.
     """
@@ -50,7 +51,7 @@ def finish(
         print(to_json(document))
     elif results:
         fresh = len(results) - already(results)
-        count = "1 picture" if fresh == 1 else f"{fresh} pictures"
+        count = f"{fresh} {noun if fresh == 1 else noun + 's'}"
         before = f"; {already(results)} done before, and not done again (--redo does)" if already(results) else ""
         line = f"{count} {done} in {seconds:.1f} s{before}: {kinds} are in {out}"
         stdout.print(line, markup=False, soft_wrap=True)

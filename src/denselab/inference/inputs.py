@@ -16,7 +16,7 @@ from denselab.data.read.stored_bands import NPY
 from denselab.data.read.tree import walk_folders
 from denselab.engine.spec import Preprocessing
 from denselab.errors import ConfigError, DenseLabError, OutOfMemory, ResourceError
-from denselab.paths import shortened, why_hidden
+from denselab.paths import require_path, shortened, why_hidden
 from denselab.types import Pixels
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".mts")
@@ -120,6 +120,13 @@ def find_sources(inputs: Sequence[str], out: Path | None = None) -> tuple[list[S
         sources += found
     unique = {os.path.abspath(source.path): source for source in sources}  # a link counts as a separate input
     return distinct(unique.values()), skipped
+
+
+def require_given(inputs: Sequence[str], wanted: str = "a picture, or a folder of pictures") -> None:
+    """Raise NoSuchPath for the first input that is no pattern and does not exist: where nothing was found, a slip."""
+    for text in inputs:
+        if not glob.has_magic(text):
+            require_path(Path(text), wanted)
 
 
 def _why_nothing(path: Path, text: str) -> str:

@@ -20,7 +20,7 @@ from denselab.data.dataset import require_outside
 from denselab.data.recorded import read_recorded
 from denselab.errors import ConfigError, DataError, DenseLabError, ResourceError
 from denselab.files import describe_os_error, fresh_beside, write_bytes, write_text
-from denselab.inference.inputs import Skipped, Source, find_sources, reason_to_skip
+from denselab.inference.inputs import Skipped, Source, find_sources, reason_to_skip, require_given
 from denselab.inference.prediction import PNG_IDS, file_table, label_png
 from denselab.inference.predictor import Predictor, load
 from denselab.labels import LabelEntry, LabelSpace
@@ -136,12 +136,14 @@ def _labelled(predictor: Predictor, data: str | Path | Dataset) -> Dataset:
 
 
 def _unlabelled(dataset: Dataset, places: Sequence[str], out: Path) -> tuple[list[Source], list[Skipped]]:
-    """The pictures to label. Raises DataError where none is left."""
+    """The pictures to label. Raises NoSuchPath where none was given that exists, DataError where none is left."""
     sources, skipped = find_sources(places, out)
+    if not sources:
+        require_given(places)
     labelled = {item.image.resolve() for item in dataset.items}
     others = [source for source in sources if source.path.resolve() not in labelled]
     if not others:
-        reason = skipped[0].reason if skipped else f"all of them are labelled in {dataset.root}"
+        reason = f"{skipped[0].path}: {skipped[0].reason}" if skipped else f"all of them are labelled in {dataset.root}"
         raise DataError(f"no picture to label: {reason}")
     return others, skipped
 

@@ -263,6 +263,26 @@ def test_results_do_not_go_into_a_data_set(tmp_path: Path, out: str) -> None:
     refuse_inside_data(None)
 
 
+def test_results_of_films_are_no_data_set(tmp_path: Path) -> None:
+    """`predict FILM --out OUT` worked once: the tables in OUT/frames beside OUT/labels were taken for pictures.
+
+    So no film could be passed over, none be made again, and no second one go into the same folder.
+    """
+    for folder in ("labels", "frames"):
+        (tmp_path / folder).mkdir()
+    refuse_inside_data(tmp_path)  # none of its frames could be decoded
+    for name in ("labels/drive.mkv", "frames/drive.csv", "frames/drive.json"):
+        (tmp_path / name).touch()
+    refuse_inside_data(tmp_path)
+    (tmp_path / "frames" / "0001.PNG").touch()
+    with pytest.raises(ConfigError, match="lies inside the data set"):
+        refuse_inside_data(tmp_path)
+    (tmp_path / "frames" / "0001.PNG").unlink()
+    (tmp_path / "frames" / "clip1").mkdir()
+    with pytest.raises(ConfigError, match="lies inside the data set"):
+        refuse_inside_data(tmp_path / "new")
+
+
 def test_a_million_labels_are_refused_at_once() -> None:
     with pytest.raises(DataError, match="more than 65,535 labels"):
         LabelSpace.from_list({"id": i} for i in range(1_000_000))

@@ -1,11 +1,14 @@
 """Results never go into a data set: they would be read as data, and the data would no longer be what was trained on."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
+from denselab.data.read.images import PICTURE_SUFFIXES
 from denselab.data.read.tree import IMAGE_WORDS, LABEL_WORDS, SPLIT_WORDS, split_in_name, words
 from denselab.errors import ConfigError
 
 LABELS = LABEL_WORDS | {"class", "png"}  # SegmentationClassPNG
+FILM_TABLES = "frames"  # of ours, beside the label films in `labels`; data sets keep pictures in a folder of that name
 LEVELS = 3  # folders above the one that is asked about
 
 
@@ -25,12 +28,18 @@ def refuse_inside_data(out: Path | None) -> None:
 def _looks_like_data(folder: Path) -> bool:
     if any((folder / name).is_file() for name in ("data.yaml", "data.yml")):
         return True
-    below = _folders(folder)
-    return _has_both(below) or any(_has_both(_folders(folder / name)) for name in below if split_in_name(name) == name)
+    splits = [path for path in _folders(folder) if split_in_name(path.name) == path.name]
+    return any(_has_both(_folders(place)) for place in (folder, *splits))
 
 
-def _has_both(names: list[str]) -> bool:
-    return any(_is_named(name, IMAGE_WORDS) for name in names) and any(_is_named(name, LABELS) for name in names)
+def _has_both(folders: list[Path]) -> bool:
+    return any(_is_of_pictures(path) for path in folders) and any(_is_named(path.name, LABELS) for path in folders)
+
+
+def _is_of_pictures(folder: Path) -> bool:
+    if folder.name == FILM_TABLES:
+        return any(path.suffix.lower() in PICTURE_SUFFIXES or path.is_dir() for path in _entries(folder))
+    return _is_named(folder.name, IMAGE_WORDS)
 
 
 def _is_named(name: str, kind: frozenset[str]) -> bool:
@@ -39,8 +48,12 @@ def _is_named(name: str, kind: frozenset[str]) -> bool:
     return name.lower() in kind or (bool(tokens) and set(tokens) <= kind)
 
 
-def _folders(folder: Path) -> list[str]:
+def _folders(folder: Path) -> list[Path]:
+    return [path for path in _entries(folder) if path.is_dir()]
+
+
+def _entries(folder: Path) -> Iterator[Path]:
     try:
-        return [path.name for path in folder.iterdir() if path.is_dir()]
+        yield from folder.iterdir()
     except OSError:
-        return []
+        return
