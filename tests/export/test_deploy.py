@@ -198,6 +198,9 @@ def test_parity_by_hand(pixelwise: TorchEngine, scenes: Path) -> None:
         found = parity(pixelwise, Shifted(), pictures, 2)  # type: ignore[arg-type]
         same = parity(pixelwise, pixelwise, pictures, 2)
     assert found.pictures == 2
+    assert found.told().endswith(f"; 2 pictures of {scenes.name}: val"), (
+        "it said: 2 pictures of 16 pictures of /home/..."
+    )
     assert found.logits == pytest.approx(100)
     assert found.other_labels > 0.5
     assert found.miou_after is not None

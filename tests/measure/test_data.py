@@ -110,6 +110,17 @@ def test_a_folder_without_a_split_is_measured_whole(
     assert len(select(other, "val", spec, run, {"seed": 1}).items) == 1, "drawn where that is asked for"
 
 
+def test_a_model_without_its_run_says_that_it_cannot_leave_out_what_it_was_trained_on(
+    run: Path, data: Path, spec: ModelSpec, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`eval EXPORTED DATA` measured the training pictures too, and so a better mIoU than the run's, without a word."""
+    for home in (tmp_path, None):
+        assert select(data, "val", spec, home).split == "all"
+        assert "are measured, also any that the model was trained on" in capsys.readouterr().err
+    select(write_data(tmp_path / "other", "uvwxyz"), "val", spec, run)
+    assert "also any" not in capsys.readouterr().err
+
+
 def test_a_split_that_the_data_name_is_obeyed(run: Path, spec: ModelSpec, tmp_path: Path) -> None:
     other = write_data(tmp_path / "other", "uvwxyz", "splits: {test: [u, v]}\n")
     assert names(select(other, "test", spec, run).items) == "uv"

@@ -103,7 +103,8 @@ def check_pictures(
 def _selected(data: str, spec: ModelSpec, model: str | None, source: str | None = None) -> CheckPictures:
     chosen = select(data, "val", spec, model)
     training = chosen.dataset.of_split("train")
-    return CheckPictures(chosen.dataset, chosen.items, training, spec, source or chosen.told(), True)
+    told = source or f"{Path(chosen.source).name}: {chosen.which}"  # the name alone: it goes out with the model
+    return CheckPictures(chosen.dataset, chosen.items, training, spec, told, True)
 
 
 def _data_of_run(model: str) -> str | None:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.errors import DataError, MissingExtra, ResourceError, install
+from denselab.inference.film_size import cut_short
 from denselab.inference.inputs import VIDEO_SUFFIXES
 from denselab.types import Image, LabelMap
 
@@ -56,7 +57,7 @@ class Film:
     ends: str = ""
 
     def read(self, every: int = 1) -> Iterator[Frame]:
-        """Every n-th frame, upright. A damaged film ends early, and `ends` says why."""
+        """Every n-th frame, upright. A damaged film, or one that was cut, ends early, and `ends` says why."""
         av = _av()
         stream = self.container.streams.video[0]
         stream.thread_type = "AUTO"
@@ -73,6 +74,8 @@ class Film:
             self.ends = f"damaged after frame {number} ({error.strerror})"
             if number < 0:
                 raise DataError(f"{self.name}: no frame can be decoded ({error.strerror}); save it as MP4") from None
+        if not is_camera(self.name):
+            self.ends = cut_short(Path(self.name)) or self.ends
 
 
 def _av() -> Any:
@@ -93,10 +96,12 @@ def open_film(name: str) -> Iterator[Film]:
         container = av.open(place.format(name) if camera else name, format=kind)
     except (av.FFmpegError, OSError) as error:
         what = "there is no such camera" if camera else "not a film that can be read"
-        raise DataError(f"{name}: {what} ({error.strerror})") from None
+        reason = "" if camera else cut_short(Path(name))
+        raise DataError(f"{name}: {what} ({reason or error.strerror})") from None
     with container:
         if not container.streams.video:
-            raise DataError(f"{name}: it has no pictures, only {', '.join(s.type for s in container.streams)}")
+            others = ", ".join(stream.type for stream in container.streams)
+            raise DataError(f"{name}: it has no pictures" + (f", only {others}" if others else ""))
         stream = container.streams.video[0]
         rate = Fraction(stream.average_rate or stream.guessed_rate or FALLBACK_RATE)
         yield Film(name, rate, 0 if camera else int(stream.frames or 0), container)

@@ -50,10 +50,14 @@ class Selection:
             facts["trained_on"] = self.trained_on
         return facts
 
+    @property
+    def which(self) -> str:
+        """Which of the data's pictures these are, in words."""
+        return "all that it holds" if self.split == "all" else self.split
+
     def told(self) -> str:
-        """The same in words."""
-        which = "all that it holds" if self.split == "all" else self.split
-        return f"{number_of(len(self.items), 'picture')} of {self.source}: {which}"
+        """How many pictures, and which."""
+        return f"{number_of(len(self.items), 'picture')} of {self.source}: {self.which}"
 
 
 def select(
@@ -80,7 +84,7 @@ def select(
         assert recorded is not None
         dataset, unmeasured = _as_recorded(dataset, known, recorded)
     source = str(_place(data, dataset))
-    dataset, told = _whole_if_undivided(_scored_by_masks(dataset, source), split, source)
+    dataset, told = _whole_if_undivided(_scored_by_masks(dataset, source), split, source, recorded is not None)
     dataset = with_labels_of(dataset, model.label_space, source, others=unmeasured > 0)
     dataset = as_model_sees(dataset, model.preprocessing)
     items = sorted(dataset.of_split(split), key=lambda item: item.name)
@@ -149,11 +153,17 @@ def _scored_by_masks(dataset: Dataset, source: str) -> Dataset:
     return replace(dataset, items=masked)
 
 
-def _whole_if_undivided(dataset: Dataset, split: str, source: str) -> tuple[Dataset, str]:
-    """Data that name no split at all are measured whole, which is said: their split is "all"."""
+def _whole_if_undivided(dataset: Dataset, split: str, source: str, told_by_run: bool) -> tuple[Dataset, str]:
+    """Data that name no split at all are measured whole, which is said: their split is "all".
+
+    told_by_run: whether a run says what the model was trained on; an exported or copied folder does not.
+    """
     if any(item.split for item in dataset.items):
         return dataset, split
-    logger.info(f"{source} names no split: all {number_of(len(dataset.items), 'picture')} are measured")
+    among = (
+        "" if told_by_run else ", also any that the model was trained on: it comes without its run, which would tell"
+    )
+    logger.info(f"{source} names no split: all {number_of(len(dataset.items), 'picture')} are measured{among}")
     return replace(dataset, items=tuple(replace(item, split=split) for item in dataset.items)), "all"
 
 
