@@ -75,6 +75,7 @@ def test_a_dry_run_tells_the_runs_and_trains_nothing(
     printed = capsys.readouterr()
     assert "8 runs (2 networks, 2 folds, 2 seeds) at 32x48, 1 at a time" in printed.out
     assert "unet_small" in printed.out
+    assert f"\n{tiny_data.told()}\n" in printed.out, "it was Python's <Dataset ...>"
     assert f"nothing was trained; the comparison would go to {tmp_path / 'out'}" in printed.err.replace("\n", "")
     assert not (tmp_path / "out").exists()
 

@@ -137,6 +137,17 @@ def test_the_same_command_goes_on_with_a_film(run: Path, tmp_path: Path, capsys:
         assert capsys.readouterr().out.startswith(said)
 
 
+def test_the_folder_of_the_pictures_is_no_folder_for_results(run: Path, tmp_path: Path) -> None:
+    """`predict RUN photos --out photos` worked once; the next time its label maps were pictures, and it was refused."""
+    place = pictures(tmp_path / "photos")
+    for out in (place, tmp_path / "photos" / ".." / "photos"):
+        with pytest.raises(ConfigError, match=r"is the folder of the pictures.* such as .*results"):
+            predict(str(run), [str(place)], out, device="cpu")
+    for _ in range(2):
+        predict(str(run), [str(place)], place / "results", device="cpu")
+    assert sorted(path.name for path in (place / "results" / "labels").iterdir()) == ["a.png", "b.png"]
+
+
 def test_predict_never_writes_over_the_labels_of_a_data_set(run: Path, data: Path, tmp_path: Path) -> None:
     """`predict RUN data/images --out data` wrote its guesses over data/labels, the truth somebody had drawn."""
     place = shutil.copytree(data, tmp_path / "data")

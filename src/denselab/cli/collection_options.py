@@ -71,7 +71,7 @@ def inputs_of(inputs: list[str], out: str, shard_text: str | None) -> Inputs:
 
     Skipped inputs are printed. Raises ConfigError, and DataError if no picture is left.
     """
-    from denselab.inference.inputs import find_sources, require_given
+    from denselab.inference.inputs import find_sources, refuse_own_folder, require_given
     from denselab.inference.listing import can_stream, of_shard, parse_shard, walk
     from denselab.inference.stores import is_url, walk_store
 
@@ -82,6 +82,8 @@ def inputs_of(inputs: list[str], out: str, shard_text: str | None) -> Inputs:
             raise ConfigError(f"{urls[0]} and other inputs together; give a store as the only input")
         return Inputs(_some(of_shard(walk_store(urls[0]), shard), urls[0], shard_text), [])
     folder = Path("." if is_url(out) else out)
+    if not is_url(out):
+        refuse_own_folder(inputs, folder)
     if can_stream(inputs, folder) or (is_url(out) and len(inputs) == 1 and Path(inputs[0]).is_dir()):
         closed: list[Skipped] = []
         found = _some(walk(Path(inputs[0]), folder, closed), inputs[0], None, closed)

@@ -86,7 +86,7 @@ class Forecast:
         rest = "" if len(known) == len(self.rows) else f" for {len(known)} of {networks}, unknown for the rest"
         disk = sum(row.disk for row in self.rows) * self.runs
         return [
-            f"{dataset!r}",
+            dataset.told(),
             f"{number_of(count, 'run')} ({how}){size}, {self.side_by_side} at a time",
             f"training about {total} in all{rest}, measuring apart; disk at most {bytes_in_words(disk)}, "
             f"{bytes_in_words(self.free)} free",

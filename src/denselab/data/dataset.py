@@ -70,9 +70,13 @@ class Dataset:
         return len(self.items)
 
     def __repr__(self) -> str:
+        return f"<Dataset {self.told()}>"
+
+    def told(self) -> str:
+        """Where it is, how it is read, and how many classes and pictures it has."""
         splits = ", ".join(f"{len(self.of_split(split)):,} {split}" for split in self.splits)
         classes = number_of(self.label_space.num_classes, "class", "classes")
-        return f"<Dataset {self.root}: {self.layout}, {classes}, {splits or 'no picture'}>"
+        return f"{self.root}: {self.layout}, {classes}, {splits or 'no picture'}"
 
     @property
     def splits(self) -> tuple[str, ...]:

@@ -129,6 +129,19 @@ def require_given(inputs: Sequence[str], wanted: str = "a picture, or a folder o
             require_path(Path(text), wanted)
 
 
+def refuse_own_folder(inputs: Sequence[str], out: Path) -> None:
+    """Raise ConfigError where results go into a folder of pictures itself: the next run would take them for pictures.
+
+    A folder in it is left out of the pictures.
+    """
+    for text in inputs:
+        if os.path.isdir(text) and os.path.isdir(out) and os.path.samefile(text, out):
+            raise ConfigError(
+                f"`out` {out} is the folder of the pictures: the next time its results would be pictures too; "
+                f"give another, or one in it such as {out / 'results'}"
+            )
+
+
 def _why_nothing(path: Path, text: str) -> str:
     if os.path.isdir(path):
         return f"holds no picture ({', '.join(PICTURE_SUFFIXES[:4])}, ...)"

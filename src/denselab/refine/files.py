@@ -15,7 +15,7 @@ from denselab.data.read.images import read_image
 from denselab.documents import parse_json, read_bytes
 from denselab.errors import ConfigError, DataError, DenseLabError
 from denselab.inference.crf_steps import write_steps
-from denselab.inference.inputs import Skipped, Source, find_sources, real_path, reason_to_skip
+from denselab.inference.inputs import Skipped, Source, find_sources, real_path, reason_to_skip, refuse_own_folder
 from denselab.inference.prediction import Prediction, ProbsFormat, result_paths, write_table
 from denselab.inference.replacing import TABLE, refuse_replacing, require_written
 from denselab.inference.results import Result, class_shares
@@ -73,6 +73,7 @@ def find_tasks(image: Path, probs: Path, out: Path) -> tuple[list[Task], list[Sk
     require_path(probs, "probabilities, or a folder of them")
     if image.is_dir() and not probs.is_dir():
         raise ConfigError(f"{image} is a folder of pictures, but {probs} is a file; give a folder of probabilities")
+    refuse_own_folder([str(image)], out)
     sources, skipped = find_sources([str(image)], out)
     if not image.is_dir():
         return [Task(sources[0], _partner(sources[0], probs) or probs)] if sources else [], skipped
