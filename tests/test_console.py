@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -92,6 +93,14 @@ def test_ipython_in_a_terminal_is_a_terminal(monkeypatch: pytest.MonkeyPatch) ->
 def test_no_time_is_told_before_anything_is_done() -> None:
     """The first line of a huge picture said "1000000000 s left"."""
     bar = console.Progress("predict", 21, "rows")
-    assert bar.line() == "predict: 0/21, 0.0 rows/s"
+    assert bar.line() == "predict: 0/21"
     bar.done = 7
     assert " s left, " in bar.line()
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(7, "1.0 rows/s"), (63, "0.1 rows/s"), (350, "50 s each")])
+def test_a_slow_pace_is_told_in_seconds(seconds: float, told: str) -> None:
+    """A picture by windows took half a minute, and the line said "0.0 pictures/s"."""
+    bar = console.Progress("predict", 21, "rows")
+    bar.done, bar.started = 7, time.monotonic() - seconds
+    assert bar.line() == f"predict: 7/21, {2 * seconds} s left, {told}"

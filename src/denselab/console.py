@@ -71,13 +71,19 @@ class Progress:
         """Units per second since the start."""
         return self.done / max(time.monotonic() - self.started, 1e-9)
 
+    @property
+    def pace(self) -> str:
+        """The rate in words: "2.0 pictures/s", or "30 s each" where that would be 0.0; "" before the first unit."""
+        if not self.done:
+            return ""
+        return f"{self.rate:.1f} {self.unit}/s" if self.rate >= 0.1 else f"{1 / self.rate:.0f} s each"
+
     def line(self) -> str:
         """The current state in words."""
         left = f"/{self.total}" if self.total else ""
         if self.total and self.done:  # before the first unit nothing tells how long one takes
             left += f", {(self.total - self.done) / self.rate:.0f} s left"
-        info = f", {self.info}" if self.info else ""
-        return f"{self.description}: {self.done}{left}, {self.rate:.1f} {self.unit}/s{info}"
+        return ", ".join(filter(None, (f"{self.description}: {self.done}{left}", self.pace, self.info)))
 
 
 class PlainProgress(Progress):
@@ -132,7 +138,7 @@ class BarProgress(Progress):
             self._task,
             completed=self.done,
             total=self.total,  # it may become known while the work goes on
-            rate=f"{self.rate:.1f} {self.unit}/s",
+            rate=self.pace,
             info=self.info,
         )
 

@@ -73,7 +73,7 @@ def open_folder(
         return load_engine(folder, device, output_stride)
     if output_stride is not None:
         raise ConfigError(
-            f"output_stride {output_stride} for {folder}: an exported model keeps the one it was exported with"
+            f"`output_stride` {output_stride} for {folder}: an exported model keeps the one it was exported with"
         )
     files = read_folder(folder)
     for needed in (file, MODEL_CONFIG, *((IR_WEIGHTS,) if file == IR_GRAPH else ())):
