@@ -1,6 +1,7 @@
 """How the command line ends where no part of DenseLab expected the error."""
 
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -45,6 +46,18 @@ def test_out_of_memory_is_exit_5_in_words(
 
 def test_a_fault_of_ours_stays_one(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert ending(RuntimeError("x"), monkeypatch, capsys)[0] == 1
+
+
+def test_a_working_folder_that_is_gone_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """In a folder that had been removed, any command was "a fault of ours: FileNotFoundError"."""
+    assert ending(FileNotFoundError(2, "gone"), monkeypatch, capsys)[0] == 1
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "here").rmdir()
+    code, told = ending(FileNotFoundError(2, "gone"), monkeypatch, capsys)
+    assert (code, told.startswith("denselab: the folder that you are in was removed")) == (2, True)
 
 
 def test_a_broken_installation_names_what_is_missing(

@@ -84,3 +84,10 @@ def test_the_shell_gets_them() -> None:
     }
     given = CliRunner().invoke(app, [], env=words, prog_name="denselab").output.split()
     assert given == complete_recipe("fcn8s")
+
+
+def test_a_usage_line_leaves_out_what_is_hidden() -> None:
+    """It was "eval [OPTIONS] {MODEL...} {DATA} []...": an argument takes the models behind the first."""
+    (usage,) = (line for line in CliRunner().invoke(app, ["eval", "--help"]).output.splitlines() if "Usage:" in line)
+    assert "DATA" in usage
+    assert "[]" not in usage

@@ -79,7 +79,7 @@ def test_boxes_and_tags_beside_masks_become_training_pictures(mixed: Path) -> No
     assert "1 picture of boxes.json, tags.txt with a mask too" in " ".join(data.notes)
     assert weak_line(data.items, data.label_space) in " ".join(data.notes)
     assert teaching_line(data) == (
-        "training pictures teach 3 by full masks (strong), 1 by boxes alone (weak), 1 by tags alone (weak); "
+        "training pictures: 3 by full masks (strong), 1 by boxes alone (weak), 1 by tags alone (weak); "
         "val and test are scored on full masks only"
     )
     labels = data.read_labels(by_name["e"])

@@ -120,7 +120,7 @@ def test_the_plan_says_how_weak_pictures_are_used(
     data = weakened(tiny_data, labels)
     config = config_of(tiny, labels=labels, **settings)
     lines = weak_lines(weak_training(data, config, tmp_path), config)
-    assert lines[0].startswith(f"training pictures teach 12 by {labels} alone (weak); val and test are scored on full")
+    assert lines[0].startswith(f"training pictures: 12 by {labels} alone (weak); val and test are scored on full")
     assert told in lines[-1]
 
 

@@ -92,6 +92,15 @@ def _register() -> None:
     app.add_typer(crf_app, name="crf", rich_help_panel="Use")
 
 
+class Command(typer.core.TyperCommand):
+    """A command whose usage line leaves out what is hidden: `eval` takes more models by an argument behind DATA."""
+
+    def collect_usage_pieces(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        """The options and arguments of the usage line."""
+        shown = [param for param in self.get_params(ctx) if not getattr(param, "hidden", False)]
+        return ["[OPTIONS]", *(piece for param in shown for piece in param.get_usage_pieces(ctx))]
+
+
 _missing: list[ImportError] = []  # a package that is not installed, which every command needs
 try:
     _register()
@@ -120,11 +129,22 @@ def _end_of_other(error: Exception) -> int:
     if is_out_of_memory(error):
         remark("denselab: out of memory; use a smaller --imgsz, --batch or --window, or fewer --workers")
         return ResourceError.exit_code
+    if isinstance(error, FileNotFoundError) and not _has_working_folder():
+        remark("denselab: the folder that you are in was removed or replaced; change to one that exists (cd FOLDER)")
+        return USAGE_ERROR
     if isinstance(error, ImportError):
         remark(f"denselab: the installation is not complete: {error}; mend it: {mending_line(error)}")
         return DenseLabError.exit_code
     remark(f"denselab: a fault of ours: {type(error).__name__}: {error} (DENSELAB_DEBUG=1 shows where)")
     return DenseLabError.exit_code
+
+
+def _has_working_folder() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def main() -> None:

@@ -67,7 +67,7 @@ def teaching_line(dataset: Dataset) -> str:
     strong = len(train) - boxes - tags
     kinds = [(strong, "full masks (strong)"), (boxes, "boxes alone (weak)"), (tags, "tags alone (weak)")]
     told = ", ".join(f"{count} by {how}" for count, how in kinds if count)
-    return f"training pictures teach {told}; val and test are scored on full masks only"
+    return f"training pictures: {told}; val and test are scored on full masks only"
 
 
 def _refuse_strong(labels: str, strong: int | str | None) -> None:
