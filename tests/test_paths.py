@@ -46,6 +46,7 @@ def test_a_relative_path_stays_one(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert str(no_such_path(Path("foto.png"), "a picture")) == (
         "foto.png does not exist; expected a picture; near it: photo.png"
     )
+    assert str(no_such_path(Path("runs/street"), "a run folder")).endswith("a run folder; this folder holds no runs")
 
 
 LONG = "a" * 300

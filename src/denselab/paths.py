@@ -77,4 +77,5 @@ def _nearby(path: Path) -> str:
     near = [folded[name] for name in difflib.get_close_matches(missing.lower(), folded, NEAR)]
     if near:
         return f"; near it: {', '.join(str(folder / name) for name in near)}"
-    return "" if folder == path.parent else f"; {folder} holds no {missing}"
+    here = "this folder" if folder == Path() else folder
+    return "" if folder == path.parent else f"; {here} holds no {missing}"

@@ -4,6 +4,7 @@ import signal
 from pathlib import Path
 
 import pytest
+import typer
 
 from denselab.cli import main as module
 
@@ -46,6 +47,24 @@ def test_out_of_memory_is_exit_5_in_words(
 
 def test_a_fault_of_ours_stays_one(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert ending(RuntimeError("x"), monkeypatch, capsys)[0] == 1
+
+
+def test_a_stop_by_the_interrupt_key_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Typer came to answer Ctrl-C itself, with an exit code and no word."""
+    app = typer.Typer()
+
+    @app.command()
+    def waits() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "app", app)
+    monkeypatch.setattr("sys.argv", ["denselab"])
+    with pytest.raises(SystemExit) as ended:
+        module.main()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err.strip() == "denselab: stopped"
 
 
 def test_a_working_folder_that_is_gone_is_told(

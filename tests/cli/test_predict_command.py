@@ -137,6 +137,13 @@ def test_the_same_command_goes_on_with_a_film(run: Path, tmp_path: Path, capsys:
         assert capsys.readouterr().out.startswith(said)
 
 
+def test_a_store_is_called_by_its_address(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The line ended in "are in memory:/results"."""
+    pytest.importorskip("fsspec")
+    predict(str(run), [str(pictures(tmp_path / "photos"))], "memory://results", device="cpu")
+    assert capsys.readouterr().out.endswith("labels and overlays are in memory://results\n")
+
+
 def test_the_folder_of_the_pictures_is_no_folder_for_results(run: Path, tmp_path: Path) -> None:
     """`predict RUN photos --out photos` worked once; the next time its label maps were pictures, and it was refused."""
     place = pictures(tmp_path / "photos")

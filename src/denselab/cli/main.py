@@ -24,6 +24,7 @@ from denselab.neighbours import share_cores
 from denselab.runtime import keep_freed_memory
 
 USAGE_ERROR = 2
+STOPPED = 130  # by Ctrl-C
 # click's base of usage errors, from whichever click this typer stands on (newer ones carry their own copy)
 ClickException: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 
@@ -160,6 +161,8 @@ def main() -> None:
             raise _missing[0]
         code = app(standalone_mode=False)
         sys.stdout.flush()
+        if code == STOPPED:  # newer versions of Typer turn Ctrl-C into this, older ones into Abort
+            remark("denselab: stopped")
     except DenseLabError as error:
         if os.environ.get("DENSELAB_DEBUG"):
             raise
@@ -170,7 +173,7 @@ def main() -> None:
         code = USAGE_ERROR
     except (KeyboardInterrupt, typer.Abort):
         remark("denselab: stopped")
-        code = 130
+        code = STOPPED
     except BrokenPipeError:  # `denselab ... | head`
         stdout.on_broken_pipe()  # else Python would try to write the rest at its end
         code = 0

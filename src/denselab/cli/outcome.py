@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def finish(
     done: str,
-    out: Path,
+    out: str | Path,
     head: dict[str, Any],
     results: Sequence[Result],
     skipped: Sequence[Skipped],
@@ -30,7 +30,7 @@ def finish(
     """Say how it ended: in one line, or with as_json in a document that begins with `head`.
 
     done: "predicted" or "refined"
-    out: the folder that was written
+    out: the folder, or store, that was written
     head: the first keys of the JSON document
     results: the pictures, or films, that were written
     skipped: the inputs that were not, each with its reason

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -123,7 +122,7 @@ def predict(
     results, skipped = on_ray(ray, task, chosen) if ray else here(task, chosen)
     told = {"model": model, "out": task.out}
     noun = "film" if task.films else "picture"
-    finish("predicted", Path(task.out), told, results, skipped, started, as_json, more.kinds, noun)
+    finish("predicted", task.out, told, results, skipped, started, as_json, more.kinds, noun)
 
 
 def refuse_together(crf: bool, crf_preset: str | None, crf_fast: bool, steps: bool, samples: int) -> None:
