@@ -70,6 +70,11 @@ class Task:
     count: Callable[[], int] | None
 
     @property
+    def noun(self) -> str:
+        """What it goes through, one by one."""
+        return "film" if self.films else "picture"
+
+    @property
     def frames(self) -> bool:
         """Whether the pictures are the frames of a film."""
         return not self.films and (self.more.smooth != "none" or self.more.every > 1)

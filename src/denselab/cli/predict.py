@@ -121,8 +121,7 @@ def predict(
     task = task_of(inputs, str(out), more, ray)
     results, skipped = on_ray(ray, task, chosen) if ray else here(task, chosen)
     told = {"model": model, "out": task.out}
-    noun = "film" if task.films else "picture"
-    finish("predicted", task.out, told, results, skipped, started, as_json, more.kinds, noun)
+    finish("predicted", task.out, told, results, skipped, started, as_json, more.kinds, task.noun)
 
 
 def refuse_together(crf: bool, crf_preset: str | None, crf_fast: bool, steps: bool, samples: int) -> None:
