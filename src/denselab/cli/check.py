@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from denselab.cli.folders import named_by_data
-from denselab.cli.options import AsJson, Data, DisplayBands, Seed, band_names, out_option
+from denselab.cli.options import AsJson, Data, DisplayBands, Seed, band_names, option, out_option
 from denselab.console import remark, stdout
 from denselab.errors import DataError, ResourceError, SeveralDataSets
 from denselab.files import to_json
@@ -30,9 +30,7 @@ LISTED_SIZES = 6
 
 
 Out = Annotated[Path | None, out_option("Folder for the contact sheet.", "denselab-check/NAME")]
-Workers = Annotated[
-    int | None, typer.Option(min=1, metavar="N", help="Threads that read pictures.", show_default="all cores")
-]
+Workers = Annotated[int | None, option("N", "Threads that read pictures.", "all cores", least=1)]
 
 
 def check(

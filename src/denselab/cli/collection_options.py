@@ -8,9 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import typer
-
-from denselab.cli.options import switch
+from denselab.cli.options import choice, option, switch
 from denselab.cli.outcome import told
 from denselab.console import remark
 from denselab.errors import ConfigError, DataError
@@ -19,40 +17,23 @@ if TYPE_CHECKING:
     from denselab.inference.inputs import Skipped, Source
 
 ShardText = Annotated[
-    str | None,
-    typer.Option(
-        "--shard", metavar="I/N", help="Only part I of N of the pictures, counted from 1.", show_default="all pictures"
-    ),
+    str | None, option("I/N", "Only part I of N of the pictures, counted from 1.", "all pictures", flag="--shard")
 ]
 NoOverlays = Annotated[bool, switch("--no-overlays", "Label maps alone, without pictures of them: faster.")]
 Redo = Annotated[bool, switch("--redo", "Predict again what is done already.")]
 Manifest = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE", help="Table of all pictures in the folder, .csv or .parquet.", show_default="OUT/manifest.csv"
-    ),
+    Path | None, option("FILE", "Table of all pictures in the folder, .csv or .parquet.", "OUT/manifest.csv")
 ]
 Polygons = Annotated[
     Path | None,
-    typer.Option(
-        metavar="PATH",
-        help="Also the regions as GeoJSON: a .geojson file for one picture, a folder for several.",
-        show_default="not saved",
-    ),
+    option("PATH", "Also the regions as GeoJSON: a .geojson file for one picture, a folder for several.", "not saved"),
 ]
 Ray = Annotated[
     str | None,
-    typer.Option(
-        metavar="ADDRESS",
-        help="Predict on a Ray cluster: its address, auto, or local for this machine.",
-        show_default="this process",
-    ),
+    option("ADDRESS", "Predict on a Ray cluster: its address, auto, or local for this machine.", "this process"),
 ]
-Every = Annotated[int, typer.Option(metavar="N", min=1, help="Films: every N-th frame.")]
-Smooth = Annotated[
-    Literal["none", "mean", "flow"],
-    typer.Option(help="Films: average over time, in place or along the motion."),
-]
+Every = Annotated[int, option("N", "Films: every N-th frame.", least=1)]
+Smooth = Annotated[Literal["none", "mean", "flow"], choice("Films: average over time, in place or along the motion.")]
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import typer
-
 from denselab.cli import train_options
 from denselab.cli.folders import named_by_data, numbered
-from denselab.cli.options import AsJson, Data, out_option, size_option, switch
+from denselab.cli.options import AsJson, Data, choice, option, out_option, size_option, switch
 from denselab.config import read_duration, read_words
 from denselab.console import remark, stdout
 from denselab.errors import ConfigError, SkippedInputs
@@ -20,49 +18,48 @@ if TYPE_CHECKING:
 
 Models = Annotated[
     str | None,
-    typer.Option(
-        metavar="A,B,...",
-        help="Networks to train, as NAME or NAME:ENCODER; `denselab models` lists them.",
-        show_default="deeplabv3plus,unet,segnet,fcn8s",
+    option(
+        "A,B,...",
+        "Networks to train, as NAME or NAME:ENCODER; `denselab models` lists them.",
+        "deeplabv3plus,unet,segnet,fcn8s",
     ),
 ]
 Time = Annotated[
-    str | None,
-    typer.Option(metavar="DURATION", help="Time of each run, with its unit: 30m; short for --budget time.",
-                 show_default="10m"),
-]  # fmt: skip
+    str | None, option("DURATION", "Time of each run, with its unit: 30m; short for --budget time.", "10m")
+]
 Budget = Annotated[
     tuple[str, str] | None,
-    typer.Option(metavar="time|steps|epochs N", help="Length of each run: time 30m, steps 2000 or epochs 40.",
-                 show_default="time 10m"),
-]  # fmt: skip
+    option("time|steps|epochs N", "Length of each run: time 30m, steps 2000 or epochs 40.", "time 10m"),
+]
 With = Annotated[
     list[str] | None,
-    typer.Option("--with", metavar="MODEL", help="A trained model that takes part; may be given several times.",
-                 show_default="none"),
-]  # fmt: skip
+    option("MODEL", "A trained model that takes part; may be given several times.", "none", flag="--with"),
+]
 Folds = Annotated[
-    int | None,
-    typer.Option(metavar="K", help="K folds: every picture is held out once, sequences stay together.",
-                 show_default="the data's own split"),
-]  # fmt: skip
-Seeds = Annotated[str | None, typer.Option(metavar="N,N,...", help="Train every network with each of these seeds.",
-                                           show_default="0")]  # fmt: skip
-Split = Annotated[Literal["val", "test"], typer.Option(help="Part of the data set that all are measured on.")]
+    int | None, option("K", "K folds: every picture is held out once, sequences stay together.", "the data's own split")
+]
+Seeds = Annotated[str | None, option("N,N,...", "Train every network with each of these seeds.", "0")]
+Split = Annotated[Literal["val", "test"], choice("Part of the data set that all are measured on.")]
 Ways = Annotated[
     str | None,
-    typer.Option(metavar="A,B,...",
-                 help="How to measure: plain; views, as eval --tta; crf; boxes, DeconvNet box by box; ensemble, the "
-                 "best models joined.",
-                 show_default="all"),
-]  # fmt: skip
+    option(
+        "A,B,...",
+        "How to measure: plain; views, as eval --tta; crf; boxes, DeconvNet box by box; ensemble, the "
+        "best models joined.",
+        "all",
+    ),
+]
 Out = Annotated[Path | None, out_option("Folder of the comparison.", "compare/DATA, numbered if it exists")]
 Imgsz = Annotated[str | None, size_option("chosen once for all", "Size that all train at")]
 Devices = Annotated[
-    str, typer.Option("--device", metavar="NAME,...",
-                      help="Device, or several on which runs train side by side: cuda:0,cuda:1.",
-                      show_default="auto: every GPU")
-]  # fmt: skip
+    str,
+    option(
+        "NAME,...",
+        "Device, or several on which runs train side by side: cuda:0,cuda:1.",
+        "auto: every GPU",
+        flag="--device",
+    ),
+]
 Resume = Annotated[bool, switch("--resume", "Go on with the comparison in --out; --models may name further networks.")]
 NoCache = Annotated[
     bool, switch("--no-cache", "Keep no scores on disk for the ensemble; its networks then run more than once.")

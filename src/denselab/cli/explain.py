@@ -7,7 +7,7 @@ import typer
 
 from denselab.cli.completion import complete_network
 from denselab.cli.instance_options import Aggregate, BoxCount, Proposals, instances_of
-from denselab.cli.options import MODEL_FORMS, AsJson, Device, out_option
+from denselab.cli.options import MODEL_FORMS, AsJson, Device, choice, option, out_option
 from denselab.console import remark, stdout
 from denselab.errors import ConfigError
 from denselab.files import to_json
@@ -33,26 +33,15 @@ Network = Annotated[
 Image = Annotated[str | None, typer.Argument(metavar="IMAGE", help="One picture file.", show_default="a drawn scene")]
 Out = Annotated[Path, out_option("Folder for explain.html and the pictures.")]
 Pixel = Annotated[
-    str | None,
-    typer.Option(
-        metavar="Y,X", help="Pixel whose receptive field is measured: row, column, from 0.", show_default="the centre"
-    ),
+    str | None, option("Y,X", "Pixel whose receptive field is measured: row, column, from 0.", "the centre")
 ]
-ClassName = Annotated[
-    str | None,
-    typer.Option("--class", metavar="NAME", help="Class to look at.", show_default="the winner at the pixel"),
-]
+ClassName = Annotated[str | None, option("NAME", "Class to look at.", "the winner at the pixel", flag="--class")]
 Against = Annotated[
-    str | None,
-    typer.Option(
-        metavar="MODEL",
-        help="Another model of the same classes: its class maps beside this one's.",
-        show_default="no other",
-    ),
+    str | None, option("MODEL", "Another model of the same classes: its class maps beside this one's.", "no other")
 ]
 InLanguage = Annotated[
     Literal["en", "ko"],
-    typer.Option("--language", help="Language of the pages: English or Korean. The terminal stays English."),
+    choice("Language of the pages: English or Korean. The terminal stays English.", flag="--language"),
 ]
 
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-import typer
-
-from denselab.cli.options import AsJson, Model, out_option, switch
+from denselab.cli.options import AsJson, Model, choice, option, out_option, switch
 from denselab.console import stdout
 from denselab.files import to_json
 
 To = Annotated[
-    Literal["onnx", "openvino", "torch"], typer.Option("--to", help="What for: torch writes torch.export's model.pt2.")
+    Literal["onnx", "openvino", "torch"], choice("What for: torch writes torch.export's model.pt2.", flag="--to")
 ]
 Out = Annotated[Path, out_option("Model folder to write.")]
 Int8 = Annotated[
@@ -29,14 +27,10 @@ Bf16 = Annotated[
 Labels = Annotated[
     bool, switch("--labels", "Also a graph with the resizing inside: an RGB picture of any size in, its label ids out.")
 ]
-Opset = Annotated[int | None, typer.Option(metavar="N", help="Version of ONNX's operator set.", show_default="18")]
+Opset = Annotated[int | None, option("N", "Version of ONNX's operator set.", "18")]
 Check = Annotated[
     str | None,
-    typer.Option(
-        metavar="DATA",
-        help="Data set to measure on, and to calibrate int8 with.",
-        show_default="the run's own data, else the demo's scenes",
-    ),
+    option("DATA", "Data set to measure on, and to calibrate int8 with.", "the run's own data, else the demo's scenes"),
 ]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from denselab.cli.completion import complete_network
-from denselab.cli.options import AsJson, Encoder, OutputStride, read_size, size_option, switch
+from denselab.cli.options import AsJson, Encoder, OutputStride, option, read_size, size_option, switch
 from denselab.console import stdout
 from denselab.errors import ConfigError
 from denselab.files import to_json
@@ -26,12 +26,7 @@ Name = Annotated[
     ),
 ]
 Imgsz = Annotated[str | None, size_option("512x512, or the trained model's own", "Size of the picture")]
-Classes = Annotated[
-    int | None,
-    typer.Option(
-        min=1, metavar="N", help="Number of classes.", show_default="21 as PASCAL VOC, or the trained model's"
-    ),
-]
+Classes = Annotated[int | None, option("N", "Number of classes.", "21 as PASCAL VOC, or the trained model's", least=1)]
 Unfold = Annotated[bool, switch("--all", "Print every layer; do not fold repeated blocks.")]
 Diagram = Annotated[bool, switch("--diagram", "Draw the network into FILE.svg instead of printing its table.")]
 File = Annotated[

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import typer
-
+from denselab.cli.options import choice, option
 from denselab.console import remark
 
 if TYPE_CHECKING:
@@ -13,30 +12,29 @@ if TYPE_CHECKING:
 
 Proposals = Annotated[
     Literal["edgeboxes", "selective", "windows"] | None,
-    typer.Option(
-        help="Run boxes of the picture one by one and join their scores: edge boxes, selective search, or a grid of "
+    choice(
+        "Run boxes of the picture one by one and join their scores: edge boxes, selective search, or a grid of "
         "windows.",
-        show_default="the picture is run as a whole",
+        "the picture is run as a whole",
     ),
 ]
 Aggregate = Annotated[
     Literal["max", "mean", "paste"] | None,
-    typer.Option(
-        help="With boxes: how their scores of a pixel are joined. paste: each box says one object, which is fitted to "
+    choice(
+        "With boxes: how their scores of a pixel are joined. paste: each box says one object, which is fitted to "
         "superpixels and pasted by score.",
-        show_default="mean; max with a preset",
+        "mean; max with a preset",
     ),
 ]
 BoxCount = Annotated[
-    int | None,
-    typer.Option("--boxes", min=1, metavar="N", help="With boxes: how many of a picture are run.", show_default="50"),
+    int | None, option("N", "With boxes: how many of a picture are run.", "50", flag="--boxes", least=1)
 ]
 InstancePreset = Annotated[
     Literal["paper", "release"] | None,
-    typer.Option(
-        "--instance-wise",
-        help="Boxes as in DeconvNet's paper, or as in its released code: edge boxes, the maximum of raw scores.",
-        show_default="the picture is run as a whole",
+    choice(
+        "Boxes as in DeconvNet's paper, or as in its released code: edge boxes, the maximum of raw scores.",
+        "the picture is run as a whole",
+        flag="--instance-wise",
     ),
 ]
 

@@ -5,6 +5,7 @@ Every option shows its default: the value itself, or words where it depends on t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import typer
@@ -15,6 +16,31 @@ from denselab.errors import ConfigError
 
 MODEL_FORMS = "Model folder, run folder, or hub id OWNER/NAME"
 OUT_FLAGS = ("--out", "-o")
+
+
+def option(
+    metavar: str,
+    meaning: str,
+    default: str | bool = True,
+    *,
+    flag: str = "",
+    least: int | None = None,
+    complete: Callable[[str], list[str]] | None = None,
+) -> Any:
+    """An option with a value.
+
+    default: in words where the command leaves it open; False: it is required.
+    flag: where it is not the argument's name. least: the smallest number that is taken. complete: what <TAB> offers.
+    """
+    flags = (flag,) if flag else ()
+    return typer.Option(
+        *flags, metavar=metavar or None, help=meaning, show_default=default, min=least, autocompletion=complete
+    )
+
+
+def choice(meaning: str, default: str | bool = True, *, flag: str = "") -> Any:
+    """An option whose values are those of its type, a Literal; default, flag: as for `option`."""
+    return option("", meaning, default, flag=flag)
 
 
 def switch(flag: str, meaning: str) -> Any:
@@ -32,28 +58,23 @@ def out_option(holds: str, default: str | None = None) -> Any:
 
 def device_option(default: str | bool = True) -> Any:
     """`--device NAME`; default: in words where the command leaves it open."""
-    return typer.Option(metavar="NAME", help="Device: auto, cpu, cuda, cuda:1 or mps.", show_default=default)
+    return option("NAME", "Device: auto, cpu, cuda, cuda:1 or mps.", default)
 
 
 def seed_option(default: str | bool = True) -> Any:
     """`--seed N`; default: in words where the command leaves it open."""
     meaning = "Seed of all that is drawn at random: a split, scenes, weights, order, augmentation."
-    return typer.Option(min=0, metavar="N", help=meaning, show_default=default)
+    return option("N", meaning, default, least=0)
 
 
 def network_option(default: str | None = None) -> Any:
     """`--model NAME`: a network, not a model folder; default: in words, None: it is required."""
-    return typer.Option(
-        metavar="NAME",
-        help="Network; `denselab models` lists them.",
-        show_default=default or False,
-        autocompletion=complete_network,
-    )
+    return option("NAME", "Network; `denselab models` lists them.", default or False, complete=complete_network)
 
 
 def size_option(default: str, meaning: str) -> Any:
     """`--imgsz HxW`."""
-    return typer.Option(metavar="HxW", help=f"{meaning}, height x width in pixels: 360x480.", show_default=default)
+    return option("HxW", f"{meaning}, height x width in pixels: 360x480.", default)
 
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help=f"{MODEL_FORMS}.")]
@@ -65,44 +86,38 @@ Data = Annotated[
         "`synthetic:N` with N to train on.",
     ),
 ]
-Split = Annotated[Literal["train", "val", "test"], typer.Option(help="Part of the data set to use.")]
+Split = Annotated[Literal["train", "val", "test"], choice("Part of the data set to use.")]
 Window = Annotated[
     str | None,
-    typer.Option(
-        metavar="HxW",
-        help="Slide a window of this size over larger pictures, height x width in pixels: 512x512.",
-        show_default="the whole picture, where memory allows it",
+    option(
+        "HxW",
+        "Slide a window of this size over larger pictures, height x width in pixels: 512x512.",
+        "the whole picture, where memory allows it",
     ),
 ]
 Tta = Annotated[bool, switch("--tta", "Average over sizes and mirrored views: slower, a little better.")]
 DisplayBands = Annotated[
     str | None,
-    typer.Option(
-        metavar="BANDS",
-        help="Pictures of other bands than RGB: one band, or three, to show, by name or number: nir,red,green.",
-        show_default="as the data or the model say",
+    option(
+        "BANDS",
+        "Pictures of other bands than RGB: one band, or three, to show, by name or number: nir,red,green.",
+        "as the data or the model say",
     ),
 ]
 OutputStride = Annotated[
     int | None,
-    typer.Option(
-        metavar="8|16|32",
-        help="DeepLab: another output stride, in pixels, with the same weights.",
-        show_default="the model's own",
-    ),
+    option("8|16|32", "DeepLab: another output stride, in pixels, with the same weights.", "the model's own"),
 ]
 Encoder = Annotated[
     str | None,
-    typer.Option(
-        metavar="NAME",
-        help="Encoder, such as resnet34; `denselab models` says which ones a network takes.",
-        show_default="the network's own",
+    option(
+        "NAME", "Encoder, such as resnet34; `denselab models` says which ones a network takes.", "the network's own"
     ),
 ]
 Device = Annotated[str, device_option()]
 EngineOption = Annotated[
     Literal["auto", "torch", "onnx", "openvino"],
-    typer.Option("--engine", help="What runs the model: torch its weights, onnx and openvino an exported one."),
+    choice("What runs the model: torch its weights, onnx and openvino an exported one.", flag="--engine"),
 ]
 Seed = Annotated[int, seed_option()]
 AsJson = Annotated[bool, switch("--json", "Print one JSON document instead of text.")]

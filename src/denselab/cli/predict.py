@@ -30,6 +30,8 @@ from denselab.cli.options import (
     Tta,
     Window,
     band_names,
+    choice,
+    option,
     out_option,
     read_size,
     size_option,
@@ -51,21 +53,18 @@ Inputs = Annotated[
 ]
 Out = Annotated[str, out_option("Folder, or s3://..., for labels/, overlays/, probs/ and manifest.csv.")]
 Probs = Annotated[
-    Literal["npz", "png"] | None,
-    typer.Option(help="Also save probabilities: npz, or one 8-bit PNG per class.", show_default="not saved"),
+    Literal["npz", "png"] | None, choice("Also save probabilities: npz, or one 8-bit PNG per class.", "not saved")
 ]
 Uncertainty = Annotated[
     bool, switch("--uncertainty", "Also a map of where the model is unsure: it runs with dropout, repeatedly.")
 ]
-Samples = Annotated[
-    int | None, typer.Option(metavar="N", help="Runs per picture for --uncertainty.", show_default="20")
-]
+Samples = Annotated[int | None, option("N", "Runs per picture for --uncertainty.", "20")]
 Format = Annotated[
     Literal["csv", "rle"] | None,
-    typer.Option(
-        "--format",
-        help="Also submission.csv, for contests. csv: a label map per row; rle: run lengths per picture and class.",
-        show_default="neither",
+    choice(
+        "Also submission.csv, for contests. csv: a label map per row; rle: run lengths per picture and class.",
+        "neither",
+        flag="--format",
     ),
 ]
 Imgsz = Annotated[str | None, size_option("the picture's", "With --format: size of the label maps in it")]

@@ -8,15 +8,13 @@ from typing import Annotated
 
 import typer
 
-from denselab.cli.options import AsJson, Data, Device, Model, Tta, Window, out_option, window_size
+from denselab.cli.options import AsJson, Data, Device, Model, Tta, Window, option, out_option, window_size
 from denselab.console import stdout
 from denselab.errors import SkippedInputs
 
 Pictures = Annotated[list[str], typer.Argument(metavar="PICTURES...", help="Pictures without labels: files, folders.")]
 Out = Annotated[Path, out_option("Folder of the new data set.")]
-Confidence = Annotated[
-    float, typer.Option(metavar="P", help="Probability from which a pixel gets the model's class; others are ignored.")
-]
+Confidence = Annotated[float, option("P", "Probability from which a pixel gets the model's class; others are ignored.")]
 
 
 def pseudo_label(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from denselab.cli.crf_options import CrfFast, PresetName, refuse_fast_steps
-from denselab.cli.options import AsJson, out_option, switch
+from denselab.cli.options import AsJson, choice, option, out_option, switch
 from denselab.cli.outcome import finish, told
 from denselab.console import remark
 from denselab.errors import ConfigError, DataError
@@ -34,65 +34,41 @@ ProbsIn = Annotated[
     ),
 ]
 Out = Annotated[Path, out_option("Folder for labels/, overlays/, probs/ and steps/.")]
-Preset = Annotated[PresetName, typer.Option(help="The parameters of a paper; those below replace its own one by one.")]
+Preset = Annotated[PresetName, choice("The parameters of a paper; those below replace its own one by one.")]
 ThetaAlpha = Annotated[
-    float | None,
-    typer.Option(
-        metavar="PIXELS", help="Bilateral term: how far a pixel reaches (pydensecrf: sxy).", show_default="the preset's"
-    ),
+    float | None, option("PIXELS", "Bilateral term: how far a pixel reaches (pydensecrf: sxy).", "the preset's")
 ]
 ThetaBeta = Annotated[
     float | None,
-    typer.Option(
-        metavar="LEVELS",
-        help="Bilateral term: how alike colours must be, of 255 (pydensecrf: srgb).",
-        show_default="the preset's",
-    ),
+    option("LEVELS", "Bilateral term: how alike colours must be, of 255 (pydensecrf: srgb).", "the preset's"),
 ]
-W1 = Annotated[
-    float | None,
-    typer.Option(metavar="WEIGHT", help="Bilateral term: weight (pydensecrf: compat).", show_default="the preset's"),
-]
-ThetaGamma = Annotated[
-    float | None,
-    typer.Option(metavar="PIXELS", help="Spatial term: how far a pixel reaches.", show_default="the preset's"),
-]
-W2 = Annotated[float | None, typer.Option(metavar="WEIGHT", help="Spatial term: weight.", show_default="the preset's")]
-Iterations = Annotated[
-    int | None, typer.Option(metavar="N", help="Mean-field iterations.", show_default="the preset's")
-]
+W1 = Annotated[float | None, option("WEIGHT", "Bilateral term: weight (pydensecrf: compat).", "the preset's")]
+ThetaGamma = Annotated[float | None, option("PIXELS", "Spatial term: how far a pixel reaches.", "the preset's")]
+W2 = Annotated[float | None, option("WEIGHT", "Spatial term: weight.", "the preset's")]
+Iterations = Annotated[int | None, option("N", "Mean-field iterations.", "the preset's")]
 Normalization = Annotated[
-    FilterNormalization | None,
-    typer.Option(help="How the filters of both terms are normalised.", show_default="the preset's"),
+    FilterNormalization | None, choice("How the filters of both terms are normalised.", "the preset's")
 ]
-Confidence = Annotated[
-    float | None,
-    typer.Option(metavar="P", help="With a label map: how probably a label is right, 0 to 1.", show_default="0.7"),
-]
+Confidence = Annotated[float | None, option("P", "With a label map: how probably a label is right, 0 to 1.", "0.7")]
 Labels = Annotated[
     Path | None,
-    typer.Option(
-        metavar="FILE",
-        help="Label table: YAML, JSON, one name per line, or a model folder.",
-        show_default="found beside the probabilities, or made",
+    option(
+        "FILE",
+        "Label table: YAML, JSON, one name per line, or a model folder.",
+        "found beside the probabilities, or made",
     ),
 ]
 ArrayAxes = Annotated[
-    Literal["chw", "hwc"] | None,
-    typer.Option(help="Order of an array's axes: classes first or last.", show_default="by its shape"),
+    Literal["chw", "hwc"] | None, choice("Order of an array's axes: classes first or last.", "by its shape")
 ]
 ProbsOut = Annotated[
-    Literal["npz", "png"] | None,
-    typer.Option(help="Also save the refined probabilities: npz, or 8-bit PNGs.", show_default="not saved"),
+    Literal["npz", "png"] | None, choice("Also save the refined probabilities: npz, or 8-bit PNGs.", "not saved")
 ]
 Steps = Annotated[bool, switch("--steps", "One picture per iteration, and an animation, in steps/.")]
 ClassName = Annotated[
-    str | None,
-    typer.Option(
-        "--class", metavar="NAME", help="Class whose scores --steps shows.", show_default="the one that changes most"
-    ),
+    str | None, option("NAME", "Class whose scores --steps shows.", "the one that changes most", flag="--class")
 ]
-Threads = Annotated[int | None, typer.Option(min=1, metavar="N", help="Threads at most.", show_default="all cores")]
+Threads = Annotated[int | None, option("N", "Threads at most.", "all cores", least=1)]
 
 
 def refine(

@@ -6,7 +6,16 @@ from typing import Annotated, Literal
 import typer
 
 from denselab.cli.completion import complete_recipe
-from denselab.cli.options import device_option, network_option, out_option, seed_option, size_option, switch
+from denselab.cli.options import (
+    choice,
+    device_option,
+    network_option,
+    option,
+    out_option,
+    seed_option,
+    size_option,
+    switch,
+)
 
 RECIPE = "chosen by the recipe"
 
@@ -22,33 +31,21 @@ Out = Annotated[Path | None, out_option("Run folder.", "runs/DATA-MODEL, numbere
 Model = Annotated[str | None, network_option(RECIPE)]
 Time = Annotated[
     str | None,
-    typer.Option(
-        metavar="DURATION",
-        help="Time for the whole run, with its unit: 90s, 30m, 1h30m.",
-        show_default="as long as --epochs takes",
-    ),
+    option("DURATION", "Time for the whole run, with its unit: 90s, 30m, 1h30m.", "as long as --epochs takes"),
 ]
-Epochs = Annotated[
-    int | None,
-    typer.Option(metavar="N", help="Passes over the training pictures.", show_default="by --time, else by the recipe"),
-]
+Epochs = Annotated[int | None, option("N", "Passes over the training pictures.", "by --time, else by the recipe")]
 Imgsz = Annotated[str | None, size_option(RECIPE, "Size that pictures are fitted into")]
-Batch = Annotated[int | None, typer.Option(metavar="N", help="Pictures per batch.", show_default=RECIPE)]
+Batch = Annotated[int | None, option("N", "Pictures per batch.", RECIPE)]
 Pretrained = Annotated[
     str | None,
-    typer.Option(
-        metavar="auto|yes|no|FILE|OWNER/NAME",
-        help="Weights that the encoder starts from. auto: ImageNet's where they are to be had; yes: ImageNet's, or an "
+    option(
+        "auto|yes|no|FILE|OWNER/NAME",
+        "Weights that the encoder starts from. auto: ImageNet's where they are to be had; yes: ImageNet's, or an "
         "error; no: random; or a file, or a hub id.",
-        show_default="auto, or no with --init",
+        "auto, or no with --init",
     ),
 ]
-Init = Annotated[
-    str | None,
-    typer.Option(
-        metavar="MODEL", help="Model or run folder to start from; what fits is copied.", show_default="no model"
-    ),
-]
+Init = Annotated[str | None, option("MODEL", "Model or run folder to start from; what fits is copied.", "no model")]
 CRFLayer = Annotated[
     bool | None,
     switch(
@@ -65,23 +62,23 @@ Stages = Annotated[
 ]
 Labels = Annotated[
     Literal["auto", "masks", "boxes", "tags"] | None,
-    typer.Option(
-        help="What to learn from: masks, boxes around the objects, or tags, the classes that a picture shows. auto: "
+    choice(
+        "What to learn from: masks, boxes around the objects, or tags, the classes that a picture shows. auto: "
         "the best that each picture has.",
-        show_default="auto",
+        "auto",
     ),
 ]
 Device = Annotated[str | None, device_option("auto")]
-Workers = Annotated[int | None, typer.Option(metavar="N", help="Threads that prepare pictures.", show_default=RECIPE)]
+Workers = Annotated[int | None, option("N", "Threads that prepare pictures.", RECIPE)]
 Seed = Annotated[int | None, seed_option("0")]
 Resume = Annotated[bool, switch("--resume", "Continue the run in --out exactly where it stopped.")]
 Config = Annotated[
     str | None,
-    typer.Option(
-        metavar="FILE|NAME",
-        help="YAML of settings, or a shipped recipe such as fcn8s-voc; options win over it.",
-        show_default="no file",
-        autocompletion=complete_recipe,
+    option(
+        "FILE|NAME",
+        "YAML of settings, or a shipped recipe such as fcn8s-voc; options win over it.",
+        "no file",
+        complete=complete_recipe,
     ),
 ]
 DryRun = Annotated[bool, switch("--dry-run", "Check the data, show the plan and the config, train nothing.")]
