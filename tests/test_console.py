@@ -27,6 +27,8 @@ def test_names_with_brackets_are_shown_as_they_are(capsys: object) -> None:
 
     remark("photo [red] 1.jpg: [/] damaged")
     assert capsys.readouterr().err == "photo [red] 1.jpg: [/] damaged\n"  # type: ignore[attr-defined]
+    console.tell("report: [bold]/run", "two lines")
+    assert capsys.readouterr().out == "report: [bold]/run\ntwo lines\n"  # type: ignore[attr-defined]
 
 
 class Shell:

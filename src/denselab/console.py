@@ -48,6 +48,12 @@ def remark(text: str) -> None:
     stderr.print(shown(text), markup=False, soft_wrap=True)
 
 
+def tell(*lines: str, style: str = "") -> None:
+    """Print lines to stdout, part of what was asked for. Brackets are no markup, and nothing breaks a line."""
+    for line in lines:
+        stdout.print(line, style=style, markup=False, soft_wrap=True)
+
+
 class Progress:
     """A count towards a total. `advance` moves it; `info` is a short text beside it (loss, learning rate)."""
 

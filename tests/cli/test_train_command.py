@@ -12,6 +12,7 @@ from denselab.cli import train as command
 from denselab.cli.main import app
 from denselab.config import LossTerm, Settings
 from denselab.errors import ConfigError
+from denselab.training.run import RunSummary
 
 
 def members(annotation: Any) -> set[Any]:
@@ -123,3 +124,11 @@ def test_a_run_of_the_folder_one_stands_in(tmp_path: Path, monkeypatch: pytest.M
         run = command._free_run_folder(Settings(data=".", model="unet"), False)
         assert run == tmp_path / "runs" / f"streets-unet{number}"
         run.mkdir(parents=True)
+
+
+def test_a_run_folder_with_brackets_is_told_as_it_is(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Its name lost what stood in brackets, as if that were a colour, and the line was broken at 80 characters."""
+    run = tmp_path / "a long name of a folder in which runs are kept" / "unet[red]"
+    best = {"step": 12.0, "miou": 0.5, "val_loss": 1.0}
+    command._show_summary(RunSummary(run, best, best, "time", 1.0, 10), as_json=False)
+    assert capsys.readouterr().out == f"best mIoU 0.5000 at step 12; model: {run / 'model'}\n"

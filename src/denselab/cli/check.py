@@ -15,7 +15,7 @@ from rich.text import Text
 
 from denselab.cli.folders import named_by_data
 from denselab.cli.options import AsJson, Data, DisplayBands, Seed, band_names, option, out_option
-from denselab.console import remark, stdout
+from denselab.console import remark, stdout, tell
 from denselab.errors import DataError, ResourceError, SeveralDataSets
 from denselab.files import to_json
 from denselab.shown import shown
@@ -59,7 +59,7 @@ def _check_each(
     """Check every data set in a folder that holds several; name those that would not train at the end."""
     failed = []
     for folder in several.folders:
-        stdout.print(Text(f"\n{folder}", style="bold"), soft_wrap=True)
+        tell(f"\n{folder}", style="bold")
         try:
             _check_one(str(folder), None if out is None else out / folder.name, False, workers, seed, display)
         except DataError as error:
@@ -94,7 +94,7 @@ def _check_one(
     else:
         stdout.print(render(report))
         if sheet is not None:
-            stdout.print(f"contact sheet: {sheet}", soft_wrap=True, markup=False)
+            tell(f"contact sheet: {sheet}")
     if not report.would_train:
         raise DataError(f"{dataset.root} {report.verdict}")
     if unwritten is not None:

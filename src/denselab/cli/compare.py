@@ -9,7 +9,7 @@ from denselab.cli import train_options
 from denselab.cli.folders import named_by_data, numbered
 from denselab.cli.options import AsJson, Data, choice, option, out_option, size_option, switch
 from denselab.config import read_duration, read_words
-from denselab.console import remark, stdout
+from denselab.console import remark, stdout, tell
 from denselab.errors import ConfigError, SkippedInputs
 
 if TYPE_CHECKING:
@@ -158,8 +158,7 @@ def _show_plan(plan: Plan, folder: Path, devices: str, as_json: bool) -> None:
         raise ConfigError("--dry-run with --json; leave one of the two out")
     told = forecast(plan, folder, devices)
     stdout.print(told.table())
-    for line in told.lines():
-        stdout.print(line, markup=False, soft_wrap=True)
+    tell(*told.lines())
     remark(f"nothing was trained; the comparison would go to {folder}")
 
 
@@ -171,10 +170,9 @@ def _show(comparison: Comparison, as_json: bool) -> None:
         print(result_text(comparison))
     else:
         stdout.print(console_table(comparison))
-        for verdict in comparison.verdicts:
-            stdout.print(f"{verdict.sentence}.", markup=False, soft_wrap=True)
-        stdout.print(comparison.sentence, style="bold", markup=False, soft_wrap=True)
-        stdout.print(f"report: {(comparison.out / 'report.html').resolve()}", markup=False, soft_wrap=True)
+        tell(*(f"{verdict.sentence}." for verdict in comparison.verdicts))
+        tell(comparison.sentence, style="bold")
+        tell(f"report: {(comparison.out / 'report.html').resolve()}")
     if comparison.failed:
         name, reason = comparison.failed[0]
         more = f" (and {len(comparison.failed) - 1} more)" if len(comparison.failed) > 1 else ""

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from denselab.cli.options import AsJson, Encoder, choice, network_option, option, out_option
-from denselab.console import stdout
+from denselab.console import tell
 from denselab.files import to_json
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help=".caffemodel, .pth, .safetensors, .index, .pb or .h5.")]
@@ -56,8 +56,8 @@ def convert(
         return
     classes_found = done.engine.spec.label_space.num_classes
     tensors = f"{len(done.mapped)} tensors of {file.name} ({done.form})"
-    lines = [f"{tensors} are now {model} with {classes_found} classes ({done.table})"]
-    lines += done.summary()
-    lines.append(f"written to {out}; its README.md says what was changed")
-    for line in lines:
-        stdout.print(line, markup=False, soft_wrap=True)
+    tell(
+        f"{tensors} are now {model} with {classes_found} classes ({done.table})",
+        *done.summary(),
+        f"written to {out}; its README.md says what was changed",
+    )

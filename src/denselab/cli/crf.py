@@ -25,7 +25,7 @@ from denselab.cli.options import (
     window_size,
 )
 from denselab.config import read_duration
-from denselab.console import remark, stdout
+from denselab.console import remark, stdout, tell
 from denselab.errors import Interrupted
 from denselab.files import to_json
 from denselab.run_folder import CRF_TUNING
@@ -99,6 +99,6 @@ def _show(tuning: Tuning, verdict: str, folder: Path) -> None:
         stdout.print(tuning.paired.table())
         tried = f"best of {number_of(len(tuning.trials), 'candidate')} on {len(tuning.tuned_on)} pictures"
         scores = f"mIoU {tuning.baseline:.4f} without, {tuning.best.miou:.4f} with"
-        stdout.print(f"{tried} ({scores}): {told(tuning.best.parameters)}", markup=False, soft_wrap=True)
-    stdout.print(verdict, markup=False, soft_wrap=True)
+        tell(f"{tried} ({scores}): {told(tuning.best.parameters)}")
+    tell(verdict)
     remark(f"written to {shlex.quote(str(folder / CRF_TUNING))}")

@@ -8,7 +8,7 @@ from typing import Annotated
 from denselab.cli.folders import numbered
 from denselab.cli.options import Seed, out_option
 from denselab.config import make_settings
-from denselab.console import remark, stdout
+from denselab.console import remark, tell
 from denselab.errors import ResourceError
 
 DEMO_EPOCHS = 8  # after which the held-out scenes reach 0.85
@@ -51,8 +51,10 @@ def demo(out: Out = None, seed: Seed = 0) -> None:
     _say_length()
     summary = train_run(settings, folder / "run", resume=False, command=command, at_most=MOST_SECONDS)
     assert summary.best_miou is not None
-    stdout.print(f"mIoU {summary.best_miou['miou']:.3f} on {VAL_SCENES} held-out scenes after {summary.seconds:.0f} s")
-    stdout.print(f"report: {(folder / 'run' / 'report.html').resolve()}", soft_wrap=True)
+    tell(
+        f"mIoU {summary.best_miou['miou']:.3f} on {VAL_SCENES} held-out scenes after {summary.seconds:.0f} s",
+        f"report: {(folder / 'run' / 'report.html').resolve()}",
+    )
 
 
 def _say_length() -> None:

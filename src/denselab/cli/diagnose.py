@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from denselab.cli.options import MODEL_FORMS, AsJson, Data, Device, Split, Tta, Window, out_option, switch, window_size
-from denselab.console import remark, stdout
+from denselab.console import remark, tell
 from denselab.files import to_json
 
 Models = Annotated[
@@ -49,12 +49,12 @@ def diagnose(
     if as_json:
         print(to_json(document(found)))
         return
-    stdout.print(f"mIoU {found.miou:.4f} on {len(found.items)} pictures")
+    tell(f"mIoU {found.miou:.4f} on {len(found.items)} pictures")
     if found.calibration is not None:
         before, after = found.calibration.before.error, found.calibration.after.error
         told = f"calibration error {before:.4f}, {after:.4f} with temperature {found.calibration.temperature:.3f}"
-        stdout.print(told, markup=False)
-    stdout.print(f"{len(found.suspects)} regions where the label is doubtful: label_errors.csv", markup=False)
+        tell(told)
+    tell(f"{len(found.suspects)} regions where the label is doubtful: label_errors.csv")
     remark(f"written to {page.parent}: {page.name}")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from denselab.cli.options import AsJson
-from denselab.console import stdout
+from denselab.console import stdout, tell
 from denselab.errors import install
 from denselab.installation import extras, versions
 from denselab.runtime import cpu_count, total_memory
@@ -19,24 +19,16 @@ def doctor(as_json: AsJson = False) -> None:
     if as_json:
         stdout.print_json(json.dumps(facts))
         return
-    for name, value in facts["versions"].items():
-        stdout.print(f"{name:18} {value}", markup=False)
-    for name in (
-        "cores",
-        "memory_gib",
-        "free_disk_gib",
-        "devices",
-        "cached_imagenet_weights",
-        "packaged_imagenet_weights",
-    ):
-        stdout.print(f"{name.replace('_', ' '):18} {facts[name]}", markup=False)
+    machine = {name.replace("_", " "): facts[name] for name in facts if name not in ("versions", "extras", "missing")}
+    for name, value in {**facts["versions"], **machine}.items():
+        tell(f"{name:18} {value}")
     for name, missing in facts["extras"].items():
         told = f"not installed ({', '.join(missing)}): {install(name)}" if missing else "installed"
-        stdout.print(f"{f'extra {name}':18} {told}", markup=False, soft_wrap=True)
+        tell(f"{f'extra {name}':18} {told}")
     for remedy in facts["missing"]:
-        stdout.print(f"missing: {remedy}", markup=False)
+        tell(f"missing: {remedy}")
     if not facts["missing"]:
-        stdout.print("nothing that every command needs is missing", markup=False)
+        tell("nothing that every command needs is missing")
 
 
 def _facts() -> dict[str, Any]:

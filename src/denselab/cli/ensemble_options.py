@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from denselab.cli.options import choice, option, switch
-from denselab.console import remark, stdout
+from denselab.console import remark, stdout, tell
 from denselab.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -94,11 +94,11 @@ def _show(result: MeasuredEnsemble) -> None:
     from denselab.evaluation.tables import console_table
 
     measured = result.measured
-    stdout.print(measured.chosen.told(), markup=False, soft_wrap=True)
+    tell(measured.chosen.told())
     stdout.print(console_table(measured.evaluation))
     stdout.print(result.table())
     if result.fitted:
-        stdout.print(result.fitted, markup=False, soft_wrap=True)
-    stdout.print(result.sentence(), markup=False, soft_wrap=True)
+        tell(result.fitted)
+    tell(result.sentence())
     if measured.paired:
-        stdout.print(f"the CRF: {measured.paired.sentence()}", markup=False, soft_wrap=True)
+        tell(f"the CRF: {measured.paired.sentence()}")

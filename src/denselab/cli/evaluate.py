@@ -43,7 +43,7 @@ from denselab.cli.options import (
     seed_option,
     window_size,
 )
-from denselab.console import remark, stdout
+from denselab.console import remark, stdout, tell
 
 if TYPE_CHECKING:
     from denselab.measure.evaluate import Measured
@@ -145,12 +145,12 @@ def _report(measured: Measured, folder: Path, as_json: bool) -> None:
     if as_json:
         print(document, end="")
         return
-    stdout.print(measured.chosen.told(), markup=False, soft_wrap=True)
+    tell(measured.chosen.told())
     stdout.print(console_table(measured.evaluation))
-    stdout.print(measured.baselines.told(), markup=False, soft_wrap=True)
+    tell(measured.baselines.told())
     if measured.verdict:
-        stdout.print(measured.verdict, style="bold red", markup=False, soft_wrap=True)
+        tell(measured.verdict, style="bold red")
     if measured.paired:
         stdout.print(measured.paired.table())
-        stdout.print(f"the CRF: {measured.paired.sentence()}", markup=False, soft_wrap=True)
+        tell(f"the CRF: {measured.paired.sentence()}")
     remark(f"written to {folder}: evaluation.json, evaluation.csv, pictures.csv, worst/")

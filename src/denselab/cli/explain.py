@@ -8,7 +8,7 @@ import typer
 from denselab.cli.completion import complete_network
 from denselab.cli.instance_options import Aggregate, BoxCount, Proposals, instances_of
 from denselab.cli.options import MODEL_FORMS, AsJson, Device, choice, option, out_option
-from denselab.console import remark, stdout
+from denselab.console import remark, tell
 from denselab.errors import ConfigError
 from denselab.files import to_json
 from denselab.paths import require_path
@@ -93,7 +93,7 @@ def explain(
     if as_json:
         print(to_json(_facts(explanation, model, file, written)))
     else:
-        stdout.print(f"{written[0]} and {len(written) - 1} pictures beside it", markup=False, soft_wrap=True)
+        tell(f"{written[0]} and {len(written) - 1} pictures beside it")
 
 
 def _named(model: str | None, image: str | None) -> tuple[str, Path | None]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from denselab.cli.options import AsJson, Model, choice, option, out_option, switch
-from denselab.console import stdout
+from denselab.console import tell
 from denselab.files import to_json
 
 To = Annotated[
@@ -65,5 +65,4 @@ def export(
         lines.append(f"left in float32, since int8 hurt there: {', '.join(done.kept_float)}")
     sizes = ", ".join(f"{name} {size / 2**20:.1f} MiB" for name, size in done.files.items())
     lines.append(f"written to {out}: {sizes}")
-    for line in lines:
-        stdout.print(line, markup=False, soft_wrap=True)
+    tell(*lines)

@@ -9,7 +9,7 @@ import typer
 
 from denselab.cli.completion import complete_network
 from denselab.cli.options import AsJson, Encoder, OutputStride, option, read_size, size_option, switch
-from denselab.console import stdout
+from denselab.console import tell
 from denselab.errors import ConfigError
 from denselab.files import to_json
 
@@ -77,8 +77,7 @@ def info(
         layers = [asdict(row) for row in table_of(traced, subject.imgsz, norms=True, joins=True)]
         print(to_json({**_facts(subject), "totals": asdict(summary), "layers": layers}))
         return
-    for line in (*_head(subject), "", *table_lines(rows, unfold=unfold), "", *total_lines(summary)):
-        stdout.print(line, markup=False, soft_wrap=True)
+    tell(*_head(subject), "", *table_lines(rows, unfold=unfold), "", *total_lines(summary))
 
 
 def _draw(subject: "Subject", file: Path, as_json: bool) -> None:
@@ -95,7 +94,7 @@ def _draw(subject: "Subject", file: Path, as_json: bool) -> None:
     if as_json:
         print(to_json({**_facts(subject), "diagram": str(file)}))
     else:
-        stdout.print(str(file), markup=False, soft_wrap=True)
+        tell(str(file))
 
 
 def _head(subject: "Subject") -> list[str]:

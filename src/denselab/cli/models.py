@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from denselab.cli.options import AsJson
-from denselab.console import stdout
+from denselab.console import tell
 from denselab.files import to_json
 
 if TYPE_CHECKING:
@@ -27,8 +27,7 @@ def models(as_json: AsJson = False) -> None:
     if as_json:
         print(to_json([_flat(row) for row in rows]))
         return
-    for line in table_lines(rows):
-        stdout.print(line, markup=False, soft_wrap=True)
+    tell(*table_lines(rows))
 
 
 def table_lines(rows: "list[ModelFacts]") -> list[str]:

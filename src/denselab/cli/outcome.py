@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from denselab.console import stdout
+from denselab.console import tell
 from denselab.errors import DataError, SkippedInputs
 from denselab.files import to_json
 
@@ -54,7 +54,7 @@ def finish(
         count = f"{fresh} {noun if fresh == 1 else noun + 's'}"
         before = f"; {already(results)} done before, and not done again (--redo does)" if already(results) else ""
         line = f"{count} {done} in {seconds:.1f} s{before}: {kinds} are in {out}"
-        stdout.print(line, markup=False, soft_wrap=True)
+        tell(line)
     if skipped:
         message = f"{len(skipped)} of {len(results) + len(skipped)} inputs skipped: {told(skipped)}"
         raise SkippedInputs(message) if results else DataError(message)

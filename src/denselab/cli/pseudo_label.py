@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from denselab.cli.options import AsJson, Data, Device, Model, Tta, Window, option, out_option, window_size
-from denselab.console import stdout
+from denselab.console import tell
 from denselab.errors import SkippedInputs
 
 Pictures = Annotated[list[str], typer.Argument(metavar="PICTURES...", help="Pictures without labels: files, folders.")]
@@ -43,9 +43,7 @@ def pseudo_label(
         document = {"out": str(made.out), "labelled": made.counts, "added": made.added, "unsure": made.unsure}
         print(to_json({**document, "shares": made.shares, "skipped": skipped}))
     else:
-        stdout.print(made.told(), markup=False, soft_wrap=True)
-        command = shlex.join(["denselab", "train", str(made.out)])
-        stdout.print(f"train on it: {command}", markup=False, soft_wrap=True)
+        tell(made.told(), f"train on it: {shlex.join(['denselab', 'train', str(made.out)])}")
     if made.skipped:
         first = made.skipped[0]
         raise SkippedInputs(f"{number_of(len(made.skipped), 'input')} skipped: {first.path}: {first.reason}")

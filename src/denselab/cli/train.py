@@ -11,7 +11,7 @@ from denselab.cli import train_options as options
 from denselab.cli.folders import named_by_data, numbered
 from denselab.config import Settings, make_settings, merged, read_settings, read_words, to_yaml
 from denselab.configs import find_config
-from denselab.console import remark, stdout
+from denselab.console import remark, stdout, tell
 from denselab.errors import ConfigError
 from denselab.files import to_json
 
@@ -111,7 +111,7 @@ def _show_plan(settings: Settings, run: Path) -> None:
     plan = plan_run(settings, dataset, run, accelerator)
     say_plan(plan, require_affordable(plan), RunRecords(run, active=True, keep=False), accelerator)
     remark(f"nothing was trained; the run would go to {run}, with this config.yaml:")
-    stdout.print(to_yaml(plan.job.config), markup=False, soft_wrap=True)
+    tell(to_yaml(plan.job.config))
 
 
 def _show_summary(summary: "RunSummary", as_json: bool) -> None:
@@ -119,4 +119,4 @@ def _show_summary(summary: "RunSummary", as_json: bool) -> None:
         stdout.print_json(to_json({**vars(summary), "run": str(summary.run)}))
     elif summary.best_miou:
         best = summary.best_miou
-        stdout.print(f"best mIoU {best['miou']:.4f} at step {best['step']:.0f}; model: {summary.run / 'model'}")
+        tell(f"best mIoU {best['miou']:.4f} at step {best['step']:.0f}; model: {summary.run / 'model'}")
