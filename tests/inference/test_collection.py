@@ -19,10 +19,12 @@ from denselab.errors import ConfigError, ResourceError
 from denselab.inference import job
 from denselab.inference.collection import predict_files
 from denselab.inference.inputs import Source, find_sources
+from denselab.inference.job import Job
 from denselab.inference.listing import walk
 from denselab.inference.plan import plan_for
 from denselab.inference.prediction import Prediction
 from denselab.inference.results import class_shares
+from denselab.inference.stores import LocalPlace
 from denselab.labels import LabelSpace
 
 
@@ -47,8 +49,10 @@ def test_results_mirror_the_tree_at_the_pictures_size(
     engine: TorchEngine, pictures: Path, tmp_path: Path, probs: str
 ) -> None:
     sources, _ = find_sources([str(pictures)], tmp_path / "out")
-    results, skipped = predict_files(plan_for(engine), sources, tmp_path / "out", probs, quiet=True)  # type: ignore[arg-type]
-    assert [r.source.name for r in results] == ["a.png", "b.png", "c.png"]
+    results, skipped = predict_files(
+        Job(plan_for(engine), LocalPlace(tmp_path / "out"), probs=probs), sources, quiet=True
+    )  # type: ignore[arg-type]
+    assert [Path(r.source).name for r in results] == ["a.png", "b.png", "c.png"]
     assert [r.shares for r in results] == [{"red": 1.0}, {"blue": 1.0}, {"green": 1.0}]
     found = np.asarray(PILImage.open(tmp_path / "out" / "labels" / "sub" / "c.png"))
     assert found.shape == (40, 90)
@@ -62,8 +66,10 @@ def test_what_is_no_ordinary_file_is_skipped_at_once(engine: TorchEngine, pictur
     os.mkfifo(pictures / "pipe.png")
     (pictures / "loop.tif").symlink_to("loop.tif")
     sources, _ = find_sources([str(pictures)], tmp_path / "out")
-    results, skipped = predict_files(plan_for(engine), sources, tmp_path / "out", model="m", quiet=True)
-    assert [r.source.name for r in results] == ["a.png", "b.png", "c.png"]
+    results, skipped = predict_files(
+        Job(plan_for(engine), LocalPlace(tmp_path / "out"), model="m"), sources, quiet=True
+    )
+    assert [Path(r.source).name for r in results] == ["a.png", "b.png", "c.png"]
     assert {Path(s.path).name for s in skipped} == {"bad.png", "empty.jpg", "pipe.png", "loop.tif"}
 
 
@@ -72,8 +78,10 @@ def test_a_picture_too_large_for_its_probabilities_is_skipped_alone(
 ) -> None:
     monkeypatch.setattr("denselab.inference.run.total_memory", lambda: 40_000)  # 90x40x4 classes need 57,600 bytes
     sources, _ = find_sources([str(pictures)], tmp_path / "out")
-    results, skipped = predict_files(plan_for(engine), sources, tmp_path / "out", "npz", quiet=True)
-    assert [r.source.name for r in results] == ["a.png", "b.png"]
+    results, skipped = predict_files(
+        Job(plan_for(engine), LocalPlace(tmp_path / "out"), probs="npz"), sources, quiet=True
+    )
+    assert [Path(r.source).name for r in results] == ["a.png", "b.png"]
     assert "40x90 pixels (height x width) and 4 classes" in skipped[-1].reason
 
 
@@ -84,7 +92,7 @@ def test_the_label_table_lists_what_the_label_pngs_hold(
     shifted = LabelSpace(tuple(replace(entry, id=entry.id - 1) for entry in space.entries))
     plan = plan_for(replace(engine, spec=replace(engine.spec, label_space=shifted)))
     sources, _ = find_sources([str(pictures)], tmp_path / "out")
-    predict_files(plan, sources, tmp_path / "out", quiet=True)
+    predict_files(Job(plan, LocalPlace(tmp_path / "out")), sources, quiet=True)
     table = {row["name"]: row["id"] for row in json.loads((tmp_path / "out" / "labels.json").read_text())}
     for name, colour in (("a", "red"), ("b", "blue"), ("sub/c", "green")):
         assert (np.asarray(PILImage.open(tmp_path / "out" / "labels" / f"{name}.png")) == table[colour]).all()
@@ -98,7 +106,7 @@ def test_inputs_are_never_touched(engine: TorchEngine, pictures: Path) -> None:
     sources, _ = find_sources([str(labels / "a.png")], pictures)
     before = (labels / "a.png").read_bytes()
     with pytest.raises(ConfigError, match="overwrite"):
-        predict_files(plan_for(engine), sources, pictures, quiet=True)
+        predict_files(Job(plan_for(engine), LocalPlace(pictures)), sources, quiet=True)
     assert (labels / "a.png").read_bytes() == before
 
 
@@ -106,18 +114,22 @@ def test_a_place_that_cannot_be_written_ends_the_work(engine: TorchEngine, pictu
     (tmp_path / "out").write_text("in the way")
     sources, _ = find_sources([str(pictures)], tmp_path / "out")
     with pytest.raises(ResourceError, match="out"):
-        predict_files(plan_for(engine), sources, tmp_path / "out", quiet=True)
+        predict_files(Job(plan_for(engine), LocalPlace(tmp_path / "out")), sources, quiet=True)
 
 
 def test_class_shares_by_hand(space: LabelSpace) -> None:
     assert class_shares(np.array([[0, 0, 0, 2]], np.uint8), space) == {"ground": 0.75, "green": 0.25}
 
 
-def predicted_by(engine: TorchEngine, folder: Path, out: Path, **options: object) -> tuple[list[bool], int]:
+def predicted_by(
+    engine: TorchEngine, folder: Path, out: Path, manifest: Path | None = None, **options: object
+) -> tuple[list[bool], int]:
     """Whether each result was there already, and how often the network ran."""
     runs = len(engine.network.runs)
     sources, _ = find_sources([str(folder)], out)
-    results, _ = predict_files(plan_for(engine), sources, out, model="m", quiet=True, **options)  # type: ignore[arg-type]
+    results, _ = predict_files(
+        Job(plan_for(engine), LocalPlace(out), model="m", **options), sources, manifest=manifest, quiet=True
+    )  # type: ignore[arg-type]
     return [r.already for r in results], len(engine.network.runs) - runs
 
 
@@ -131,7 +143,7 @@ def test_what_is_done_is_passed_over_by_content(engine: TorchEngine, pictures: P
     assert predicted_by(engine, pictures, out) == ([True, False, True], 1)
     assert predicted_by(engine, pictures, out, redo=True) == ([False] * 3, 3)
     sources, _ = find_sources([str(pictures)], out)
-    results, _ = predict_files(plan_for(engine), sources, out, model="another", quiet=True)
+    results, _ = predict_files(Job(plan_for(engine), LocalPlace(out), model="another"), sources, quiet=True)
     assert not any(r.already for r in results)
     assert not (out / ".claims").exists()
 
@@ -229,7 +241,9 @@ def test_an_iterator_of_sources_and_results_that_are_not_kept(
 ) -> None:
     seen = []
     sources = walk(pictures, tmp_path / "out")
-    kept, skipped = predict_files(plan_for(engine), sources, tmp_path / "out", each=seen.append, quiet=True)
+    kept, skipped = predict_files(
+        Job(plan_for(engine), LocalPlace(tmp_path / "out")), sources, each=seen.append, quiet=True
+    )
     assert (kept, len(seen), len(skipped)) == ([], 3, 2)
 
 
@@ -237,7 +251,9 @@ def test_an_iterator_does_not_overwrite_what_is_not_ours(engine: TorchEngine, pi
     (tmp_path / "out" / "labels").mkdir(parents=True)
     (tmp_path / "out" / "labels" / "b.png").write_bytes(b"mine")
     with pytest.raises(ConfigError, match=r"b\.png is there already"):
-        predict_files(plan_for(engine), walk(pictures, tmp_path / "out"), tmp_path / "out", model="m", quiet=True)
+        predict_files(
+            Job(plan_for(engine), LocalPlace(tmp_path / "out"), model="m"), walk(pictures, tmp_path / "out"), quiet=True
+        )
     assert (tmp_path / "out" / "labels" / "b.png").read_bytes() == b"mine"
 
 
@@ -248,7 +264,9 @@ def test_a_georeferenced_picture_gives_a_geotiff_and_polygons(engine: TorchEngin
     keys = (34735, "H", 12, (1, 1, 0, 2, 1024, 0, 1, 2, 2048, 0, 1, 4326), True)
     tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", extratags=(*degrees, keys))
     sources, _ = find_sources([str(tmp_path / "a.tif")])
-    predict_files(plan_for(engine), sources, tmp_path / "out", polygons=tmp_path / "a.geojson", quiet=True)
+    predict_files(
+        Job(plan_for(engine), LocalPlace(tmp_path / "out"), polygons=tmp_path / "a.geojson"), sources, quiet=True
+    )
     labels = tifffile.imread(tmp_path / "out" / "geotiff" / "a.tif")
     assert np.array_equal(labels, np.asarray(PILImage.open(tmp_path / "out" / "labels" / "a.png")))
     features = json.loads((tmp_path / "a.geojson").read_text())["features"]
@@ -286,8 +304,8 @@ def test_a_picture_that_memory_runs_out_on_stops_no_other(
             Source, "read_at", lambda self, *given: whole(self, *given) if self.path.stem != "b" else broken()
         )
     sources, _ = find_sources([str(pictures)], tmp_path / "out")
-    results, skipped = predict_files(plan_for(engine), sources, tmp_path / "out", quiet=True)
-    assert [r.source.name for r in results] == ["a.png", "c.png"]
+    results, skipped = predict_files(Job(plan_for(engine), LocalPlace(tmp_path / "out")), sources, quiet=True)
+    assert [Path(r.source).name for r in results] == ["a.png", "c.png"]
     assert "memory" in next(entry.reason for entry in skipped if entry.path.endswith("b.png"))
 
 
@@ -306,7 +324,7 @@ def test_a_full_disk_is_not_taken_for_a_bad_picture(
     monkeypatch.setattr("denselab.inference.crf_steps.write_steps", full)
     sources, _ = find_sources([str(pictures / "a.png")], tmp_path / "out")
     with pytest.raises(ResourceError, match="the disk is full"):
-        predict_files(plan_for(engine, crf=True), sources, tmp_path / "out", steps=True, quiet=True)
+        predict_files(Job(plan_for(engine, crf=True), LocalPlace(tmp_path / "out"), steps=True), sources, quiet=True)
 
 
 def test_results_that_vanish_are_said(
@@ -323,4 +341,4 @@ def test_results_that_vanish_are_said(
     monkeypatch.setattr(Prediction, "save", saving)
     sources, _ = find_sources([str(pictures)], tmp_path / "out")
     with pytest.raises(ResourceError, match="the results of 2 of 3 pictures.*are no longer in"):
-        predict_files(plan_for(engine), sources, tmp_path / "out", quiet=True)
+        predict_files(Job(plan_for(engine), LocalPlace(tmp_path / "out")), sources, quiet=True)

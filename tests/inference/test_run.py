@@ -76,6 +76,30 @@ def test_running_out_of_memory_goes_on_with_windows(
     assert capsys.readouterr().err.count("going on with windows of 32x32") == 2
 
 
+class Late(TorchEngine):
+    """Runs out of memory once, at the third window of 64 pixels, when the first row of windows is done."""
+
+    asked = 0
+
+    def logits(self, pictures: Pictures) -> torch.Tensor:
+        type(self).asked += pictures.shape[1] == 64
+        if pictures.shape[1] == 64 and self.asked == 3:
+            raise MemoryError("no room")
+        return super().logits(pictures)
+
+
+def test_a_confidence_counts_no_block_twice(engine: TorchEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was seen before memory ran out was counted, and then once more in smaller windows."""
+    monkeypatch.setattr(route, "SMALLEST_TRIED", 32)
+    image = scene(90, 90)
+    image[:45] = (255, 0, 0)
+    given = engine.spec, engine.network, engine.device
+    whole = run(plan_for(engine, window=(32, 32)), image)
+    late = run(plan_for(Late(*given), window=(64, 64)), image)
+    assert Late.asked == 3
+    assert late.confidence == whole.confidence
+
+
 def test_a_window_that_does_not_fit_either_is_an_error(engine: TorchEngine) -> None:
     plan = plan_for(Cramped(engine.spec, engine.network, engine.device), window=(64, 64))
     with pytest.raises(MemoryError, match="no room"):

@@ -17,11 +17,13 @@ from denselab.errors import DataError
 from denselab.inference import side_by_side
 from denselab.inference.collection import predict_files
 from denselab.inference.inputs import find_sources
+from denselab.inference.job import Job
 from denselab.inference.manifest import read_records
 from denselab.inference.plan import plan_for
 from denselab.inference.predictor import Predictor
 from denselab.inference.results import Result
 from denselab.inference.side_by_side import fits_beside, pictures_at_once
+from denselab.inference.stores import LocalPlace
 
 RNG = np.random.default_rng(3)
 
@@ -69,8 +71,10 @@ def test_all_of_them_fit_in_memory(engine: TorchEngine, monkeypatch: pytest.Monk
 
 
 def predicted(plan: Any, folder: Path, out: Path) -> tuple[list[Result], list[str], list[bytes]]:
-    results, skipped = predict_files(plan, find_sources([str(folder)])[0], out, manifest=out / "m.csv", quiet=True)
-    files = [(out / "labels" / f"{result.source.stem}.png").read_bytes() for result in results]
+    results, skipped = predict_files(
+        Job(plan, LocalPlace(out)), find_sources([str(folder)])[0], manifest=out / "m.csv", quiet=True
+    )
+    files = [(out / "labels" / f"{Path(result.source).stem}.png").read_bytes() for result in results]
     return [replace(r, written={}, seconds=0.0) for r in results], [s.path for s in skipped], files
 
 
@@ -82,7 +86,7 @@ def test_the_results_are_those_of_one_by_one(
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     alone = predicted(plan_for(engine), folder, tmp_path / "alone")
     assert together == alone
-    assert [result.source.name for result in together[0]] == [f"{i}.png" for i in range(9)]
+    assert [Path(result.source).name for result in together[0]] == [f"{i}.png" for i in range(9)]
     assert together[1] == [str(folder / "5-bad.png")]
     assert rows.count("\n") == 11  # the head, nine pictures, and the one that was skipped
 
@@ -101,7 +105,7 @@ class Meeting(TorchEngine):
 
 def test_two_networks_run_at_the_same_time(engine: TorchEngine, folder: Path, tmp_path: Path) -> None:
     meeting = plan_for(Meeting(engine.spec, engine.network, engine.device))
-    results, _ = predict_files(meeting, find_sources([str(folder)])[0], tmp_path / "out", quiet=True)
+    results, _ = predict_files(Job(meeting, LocalPlace(tmp_path / "out")), find_sources([str(folder)])[0], quiet=True)
     assert len(results) == 9
 
 
@@ -147,7 +151,9 @@ def test_what_was_predicted_is_saved_where_it_is_stopped(engine: TorchEngine, fo
 
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
-        predict_files(plan_for(engine), find_sources([str(folder)])[0], out, manifest=out / "m.csv", each=stopped)
+        predict_files(
+            Job(plan_for(engine), LocalPlace(out)), find_sources([str(folder)])[0], manifest=out / "m.csv", each=stopped
+        )
     recorded = [row["file"] for row in read_records(out)]
     written = sorted(path.stem for path in (out / "labels").iterdir())
     assert [Path(name).stem for name in recorded] == written

@@ -12,8 +12,9 @@ from PIL import Image as PILImage
 from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import MissingExtra, NoSuchPath
 from denselab.inference.collection import predict_files
+from denselab.inference.job import Job
 from denselab.inference.plan import plan_for
-from denselab.inference.stores import is_url, open_store, place_of, walk_store
+from denselab.inference.stores import LocalPlace, is_url, open_store, place_of, walk_store
 
 fsspec = pytest.importorskip("fsspec")
 
@@ -59,7 +60,7 @@ def test_from_a_store_into_a_store(memory: object, engine: TorchEngine) -> None:
     for round_ in range(2):
         with place_of("memory://out") as place:
             results, skipped = predict_files(
-                plan, list(walk_store("memory://photos")), place.out, model="m", place=place, quiet=True
+                Job(plan, place, model="m"), list(walk_store("memory://photos")), quiet=True
             )
             assert not list(place.out.rglob("*.jpg")), "results leave this machine"
         assert [r.already for r in results] == [round_ == 1] * 2
@@ -86,18 +87,22 @@ def test_a_picture_in_a_store_is_fetched_once(
 
     monkeypatch.setattr(type(memory), "get_file", counted)
     for _ in range(2):
-        predict_files(plan_for(engine), list(walk_store("memory://photos")), tmp_path, model="m", quiet=True)
+        predict_files(
+            Job(plan_for(engine), LocalPlace(tmp_path), model="m"), list(walk_store("memory://photos")), quiet=True
+        )
         assert sorted(fetched) == ["/photos/a.png", "/photos/bad.png", "/photos/sub/b.png"]
         assert not any(copy.exists() for copy in copies)
         fetched.clear()
 
 
 def test_results_in_a_store_go_by_their_urls(memory: object, engine: TorchEngine) -> None:
-    with place_of("memory://out") as place:
-        sources = list(walk_store("memory://photos/a.png"))
-        (result,), _ = predict_files(plan_for(engine), sources, place.out, model="m", place=place, quiet=True)
-    assert result.source == "memory://photos/a.png"
-    assert result.written["labels"] == "memory://out/labels/a.png"
+    """Those that were done before went by names in a scratch folder, which was gone by then."""
+    sources = list(walk_store("memory://photos/a.png"))
+    for done in (False, True):
+        with place_of("memory://out") as place:
+            (result,), _ = predict_files(Job(plan_for(engine), place, model="m"), sources, quiet=True)
+        assert (result.already, result.source) == (done, "memory://photos/a.png")
+        assert result.written["labels"] == "memory://out/labels/a.png"
 
 
 def test_what_cannot_be_opened_is_told() -> None:

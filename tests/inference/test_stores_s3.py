@@ -9,6 +9,7 @@ from PIL import Image as PILImage
 
 from denselab.engine.torch_engine import TorchEngine
 from denselab.inference.collection import predict_files
+from denselab.inference.job import Job
 from denselab.inference.plan import plan_for
 from denselab.inference.stores import place_of, walk_store
 
@@ -50,7 +51,7 @@ def test_from_s3_to_s3(s3: object, engine: TorchEngine) -> None:
     for again in (False, True):
         with place_of("s3://photos/out") as place:
             results, skipped = predict_files(
-                plan_for(engine), list(walk_store("s3://photos/in")), place.out, model="m", place=place, quiet=True
+                Job(plan_for(engine), place, model="m"), list(walk_store("s3://photos/in")), quiet=True
             )
         assert not skipped
         assert [(r.already, r.shares) for r in results] == [(again, {"red": 1.0})] * 2

@@ -15,7 +15,7 @@ from denselab.inference.tiling import Probs, slide, spans
 
 def blended(image: np.ndarray, window: tuple[int, int], run: Callable[[np.ndarray], Probs], count: int) -> np.ndarray:
     """(K, H, W) of the whole picture."""
-    sink = PlaneSink(count, image.shape[:2])
+    sink = PlaneSink(np.empty((count, *image.shape[:2]), np.float32))
     slide(image, window, run, sink.take)
     return sink.planes
 

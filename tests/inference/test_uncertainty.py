@@ -18,7 +18,9 @@ from denselab.errors import ConfigError
 from denselab.inference import Prediction, Predictor
 from denselab.inference.collection import predict_files
 from denselab.inference.inputs import find_sources
+from denselab.inference.job import Job
 from denselab.inference.plan import SAMPLES, plan_for
+from denselab.inference.stores import LocalPlace
 from denselab.labels import LabelSpace
 from denselab.models.base import SegmentationModel
 from denselab.models.segnet import SegNetBasic
@@ -152,7 +154,7 @@ def test_a_network_without_dropout_is_refused_with_names_of_others(tmp_path: Pat
     PILImage.fromarray(IMAGE).save(tmp_path / "a.png")
     sources, _ = find_sources([str(tmp_path / "a.png")], tmp_path / "out")
     with pytest.raises(ConfigError, match="no dropout"):
-        predict_files(plan_for(engine_of(model, name), samples=2), sources, tmp_path / "out")
+        predict_files(Job(plan_for(engine_of(model, name), samples=2), LocalPlace(tmp_path / "out")), sources)
     assert not (tmp_path / "out").exists()
 
 

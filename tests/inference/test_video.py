@@ -190,7 +190,7 @@ def test_a_folder_of_frames(engine: TorchEngine, tmp_path: Path) -> None:
         job_for(engine, tmp_path / "out"), sources, FilmOptions(smooth="mean"), total=5, quiet=True
     )
     assert [Path(s.path).name for s in skipped] == ["002.png"]
-    assert [Path(str(r.source)).name for r in results] == ["000.png", "001.png", "003.png", "004.png"]
+    assert [Path(r.source).name for r in results] == ["000.png", "001.png", "003.png", "004.png"]
     assert np.asarray(PILImage.open(tmp_path / "out" / "labels" / "004.png")).shape == (33, 47)
     told = json.loads((tmp_path / "out" / "flicker.json").read_text())
     assert told["flicker"]["after"]["in_place"] <= told["flicker"]["before"]["in_place"]
@@ -234,7 +234,7 @@ def test_a_film_that_memory_runs_out_on_stops_no_other(
     monkeypatch.setattr(FramePredictor, "labels", cramped)
     films = [str(film(tmp_path / name)) for name in ("a.mkv", "b.mkv")]
     results, skipped = predict_films(job_for(engine, tmp_path / "out"), films, FilmOptions(), quiet=True)
-    assert [Path(str(r.source)).name for r in results] == ["b.mkv"]
+    assert [Path(r.source).name for r in results] == ["b.mkv"]
     assert ["memory" in entry.reason for entry in skipped] == [True]
 
 

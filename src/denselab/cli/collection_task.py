@@ -147,25 +147,13 @@ def here(task: Task, chosen: Chosen) -> tuple[Sequence[Result], list[Skipped]]:
     task = whole_pictures(task, predictor.spec.preprocessing.bands)
     more, counted = task.more, Counted()
     with place_of(task.out) as place:
-        job = Job(plan, place, redo=more.redo, model=model_key(predictor.folder, plan), overlays=more.overlays)
+        wanted = more.probs, more.steps, more.overlays, more.polygons
+        job = Job(plan, place, *wanted, model_key(predictor.folder, plan), more.redo, more.submission)
         if task.films or task.frames:
             return _film_or_frames(task, job)
+        each = None if more.as_json else counted.add
         kept, unreadable = predict_files(
-            plan,
-            task.sources,
-            place.out,
-            more.probs,
-            steps=more.steps,
-            overlays=more.overlays,
-            submission=more.submission,
-            polygons=more.polygons,
-            model=job.model,
-            redo=more.redo,
-            manifest=task.manifest,
-            place=place,
-            each=None if more.as_json else counted.add,
-            count=task.count,
-            quiet=more.as_json,
+            job, task.sources, manifest=task.manifest, count=task.count, each=each, quiet=more.as_json
         )
     return (kept if more.as_json else counted), [*task.skipped, *unreadable]
 

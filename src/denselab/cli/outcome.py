@@ -94,4 +94,4 @@ def _row(result: Result) -> dict[str, Any]:
     unsure = {} if result.uncertainty is None else {"mean_uncertainty": result.uncertainty}
     sure = {} if result.confidence is None else {"confidence": round(result.confidence, 6)}
     done = {"already": True} if result.already else {}
-    return {"input": str(result.source), **files, "shares": result.shares, **unsure, **sure, **done}
+    return {"input": result.source, **files, "shares": result.shares, **unsure, **sure, **done}

@@ -8,11 +8,9 @@ the plan runs whole, reduced to the network's size, is reduced while its rows ar
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +22,7 @@ from denselab.engine.out_of_memory import memory_errors
 from denselab.errors import CheckpointError, ResourceError
 from denselab.files import describe_os_error, unpack_json, write_json
 from denselab.inference.plan import Plan
-from denselab.inference.route import Windows, routes, whole_sizes
+from denselab.inference.route import Windows, by_what_fits, routes, whole_sizes
 from denselab.inference.run import window_probs
 from denselab.inference.sinks import Confidence
 from denselab.inference.tiling import Probs, slide, spans
@@ -33,8 +31,6 @@ from denselab.types import LabelMap
 
 if TYPE_CHECKING:
     from denselab.data.read.rows import RowWindow
-
-logger = logging.getLogger(__name__)
 
 STATE, LABELS = "state.json", "labels.raw"
 BAND_PIXELS = 1_000_000  # of finished labels, looked at together: counting them takes 8 bytes each
@@ -203,28 +199,22 @@ def run_bands(plan: Plan, picture: RowWindow, store: BandStore, done: Done = lam
     Raises DataError for a picture that turns out damaged, ResourceError, MemoryError.
     """
     if store.done:
-        return None
+        return
     ways = routes(plan, (picture.shape[0], picture.shape[1]))
     begun = [way for way in ways if way is not None and way.extent == store.extent]
     if begun:  # others had run out of memory
         ways = ways[ways.index(begun[0]) :]
-    for way, smaller in pairwise([*ways, None]):
-        try:
-            return _run_route(plan, picture, way, store, done)
-        except MemoryError:
-            if smaller is None:
-                raise
-        logger.info(f"out of memory; going on with windows of {smaller.extent[0]}x{smaller.extent[1]} pixels")
-        store.restart()
-    raise AssertionError("a picture has one way at least")
 
+    def run(way: Windows | None) -> None:
+        if way is not ways[0]:
+            store.restart()  # what larger windows began
+        with memory_errors():
+            if way is None:
+                _run_whole(plan, picture, store, done)
+            else:
+                _run_windows(plan, picture, way, store, done)
 
-def _run_route(plan: Plan, picture: RowWindow, windows: Windows | None, store: BandStore, done: Done) -> None:
-    with memory_errors():
-        if windows is None:
-            _run_whole(plan, picture, store, done)
-        else:
-            _run_windows(plan, picture, windows, store, done)
+    by_what_fits(ways, run)
 
 
 def _run_whole(plan: Plan, picture: RowWindow, store: BandStore, done: Done) -> None:

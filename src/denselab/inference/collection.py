@@ -36,14 +36,13 @@ from denselab.inference.inputs import Held, Skipped, Source, reason_to_skip
 from denselab.inference.job import Job, other_version, polygons_path, tell_other_version
 from denselab.inference.manifest import RECORDS, Records, write_manifest
 from denselab.inference.plan import Plan
-from denselab.inference.prediction import Prediction, ProbsFormat, write_table
+from denselab.inference.prediction import Prediction, write_table
 from denselab.inference.reduced import REDUCED, reduction, warn_of_reduction
 from denselab.inference.replacing import TABLE, is_label_table, refuse_existing, refuse_replacing, require_there
-from denselab.inference.results import Result, class_shares, renamed, shares_of, shares_of_file
+from denselab.inference.results import Result, class_shares, shares_of, shares_of_file
 from denselab.inference.run import CRFStep, run
 from denselab.inference.side_by_side import side_by_side
 from denselab.inference.stores import LocalPlace
-from denselab.inference.submission import Submission
 from denselab.labels import LabelSpace
 from denselab.types import Image, LabelMap, Marginals, Pixels
 
@@ -75,44 +74,28 @@ class Opened:
 
 
 def predict_files(
-    plan: Plan,
+    job: Job,
     sources: Iterable[Source],
-    out: Path,
-    probs: ProbsFormat = "none",
     *,
-    steps: bool = False,
-    overlays: bool = True,
-    submission: Submission | None = None,
-    polygons: Path | None = None,
-    model: str = "",
-    redo: bool = False,
     manifest: Path | None = None,
-    place: LocalPlace | None = None,
     claim: bool = True,
     count: Callable[[], int] | None = None,
     each: Each | None = None,
     quiet: bool = False,
 ) -> tuple[list[Result], list[Skipped]]:
-    """Predict picture files and save the results below `out`; unreadable files are skipped with their reason.
+    """Predict picture files and save the results; unreadable files are skipped with their reason.
 
     The label table goes to labels.json, with the ids that the label PNGs hold.
     sources: may be an iterator, whose files are then not known before their turn.
-    probs: also save the probabilities, in this format.
-    steps: save one picture per iteration of the plan's CRF, in steps/STEM/. overlays: save those.
-    submission: also collect all predictions in one table, written at the end.
-    polygons: also write the regions: a GeoJSON file for one picture, or a folder for a file per picture.
-    model: the model's key (job.model_key): what is done with it is passed over, and the work is shared with other
-        processes on the same folder; "": everything is done.
-    redo: do again what is done. manifest: a table of all that was predicted into `out`, .csv or .parquet.
-    place: where results go, if not to the folder `out`.
-    claim: with a model's key: share the folder with other processes, by claims; not needed where one hands out work.
+    manifest: a table of all that was predicted into the same place, .csv or .parquet.
+    claim: share the work with other processes on the same folder, by claims, where the job knows its model; not needed
+        where one hands out work.
     count: counts the sources, for the progress, if they are an iterator; runs beside the work.
     each: gets every result when it is there; then none are returned, so that millions need no memory.
     quiet: show no progress.
     Raises ConfigError before any work where a result would replace an input or a file that predict did not write;
-    ResourceError where `out` cannot be written.
+    ResourceError where the results cannot be written.
     """
-    job = Job(plan, place or LocalPlace(out), probs, steps, overlays, polygons, model, redo, submission)
     known, foreign = _begin(job, sources)
     kept: list[Result] = []
     with ExitStack() as stack:
@@ -241,15 +224,14 @@ class Worker:
                 prediction = self._run(plan, source, picture)
                 if job.submission is not None:
                     job.submission.add(f"{source.stem}{source.path.suffix}", prediction)
-                result = _result(source, prediction, targets, started)
-                return result, partial(self._save, source, prediction, mark)
+                return self._result(source, prediction, started), partial(self._save, source, prediction, mark)
             assert picture is not None, "read"
             done = predict_rows(plan, picture, job.out, source.stem, mark, self.bar, targets)
         except BaseException:
             self._release(source)
             raise
-        shares = shares_of(done.counts, job.plan.spec.label_space)
-        result = Result(source.path, targets, shares, None, done.size, done.confidence, time.monotonic() - started)
+        shares, seconds = shares_of(done.counts, job.plan.spec.label_space), time.monotonic() - started
+        result = Result(source.name, job.named(source.stem), shares, None, done.size, done.confidence, seconds)
         geotiff = [geotiff_path(job.out, source.stem)] if read_georeference(source.path) else []
         return result, partial(job.place.publish, [*geotiff, *(targets[kind] for kind in reversed(targets))])
 
@@ -262,6 +244,13 @@ class Worker:
         note = partial(self.bar.advance, 0)
         keep = self.job.probs != "none"
         return run(plan, image, source.path.stem, keep_probs=keep, crf_step=step, note=note)
+
+    def _result(self, source: Source, prediction: Prediction, started: float) -> Result:
+        unsure = None if prediction.uncertainty is None else float(prediction.uncertainty.mean(dtype=np.float64))
+        shares = class_shares(prediction.labels, prediction.label_space)
+        size, seconds = (prediction.labels.shape[0], prediction.labels.shape[1]), time.monotonic() - started
+        named = self.job.named(source.stem)
+        return Result(source.name, named, shares, unsure, size, prediction.confidence, seconds)
 
     def _save(self, source: Source, prediction: Prediction, mark: str) -> None:
         """Write all results of one picture; the label PNG, whose mark says that they are there, after the others."""
@@ -281,9 +270,7 @@ class Worker:
             saved.result()
             self.stems.append(source.stem)
             self._record(source, mark, result=result)
-            named = {kind: self.job.place.shown(path) for kind, path in self.job.targets(source.stem).items()}
-            local = type(self.job.place) is LocalPlace
-            self.each(result if local else renamed(result, source.name, named))
+            self.each(result)
         except MemoryError as error:
             self._skip(source, error, time.monotonic())
         finally:
@@ -297,13 +284,13 @@ class Worker:
 
     def _tell_done(self, source: Source, mark: str) -> None:
         job = self.job
-        targets = job.targets(source.stem)
         unrecorded = self.records is not None and (source.name, mark) not in self.records
         size, shares = None, dict[str, float]()
         if unrecorded or self.telling:
-            job.place.fetch(targets["labels"])
-            size, shares = shares_of_file(targets["labels"], job.plan.spec.label_space)
-        result = Result(source.path, targets, shares, None, size, already=True)
+            labels = job.targets(source.stem)["labels"]
+            job.place.fetch(labels)
+            size, shares = shares_of_file(labels, job.plan.spec.label_space)
+        result = Result(source.name, job.named(source.stem), shares, None, size, already=True)
         if unrecorded:
             self._record(source, mark, result=result)  # killed between saving and recording, or by another process
         self.each(result)
@@ -380,13 +367,6 @@ def _drawn_step(folder: Path, parameters: Parameters, space: LabelSpace, image: 
     from denselab.inference.crf_steps import write_steps  # here: the CRF's loops need numba
 
     return write_steps(folder, image, probs, parameters, space)
-
-
-def _result(source: Source, prediction: Prediction, written: dict[str, Path], started: float) -> Result:
-    unsure = None if prediction.uncertainty is None else float(prediction.uncertainty.mean(dtype=np.float64))
-    shares = class_shares(prediction.labels, prediction.label_space)
-    size = (prediction.labels.shape[0], prediction.labels.shape[1])
-    return Result(source.path, written, shares, unsure, size, prediction.confidence, time.monotonic() - started)
 
 
 def _reason(error: DenseLabError, name: str) -> str:

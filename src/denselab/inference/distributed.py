@@ -116,15 +116,14 @@ class Predict:
 
     def _row(self, path: str, stem: str) -> dict[str, Any]:
         from denselab.inference.collection import predict_files
+        from denselab.inference.job import Job
         from denselab.inference.stores import is_url, place_of, walk_store
 
         source: Source = next(walk_store(path)) if is_url(path) else Source(Path(path), PurePosixPath(stem))
         source = type(source)(**{**vars(source), "stem": PurePosixPath(stem)})
-        options: dict[str, Any] = {"model": self.key, "redo": self.how.redo, "overlays": self.how.overlays}
         with place_of(self.how.out) as place:
-            results, skipped = predict_files(
-                self.plan, [source], place.out, **options, place=place, claim=False, quiet=True
-            )
+            job = Job(self.plan, place, overlays=self.how.overlays, model=self.key, redo=self.how.redo)
+            results, skipped = predict_files(job, [source], claim=False, quiet=True)
         row: dict[str, Any] = {"file": path, "height": -1, "width": -1, "shares": "{}", "confidence": float("nan")}
         row |= {"seconds": 0.0, "error": skipped[0].reason if skipped else ""}
         if results:

@@ -31,11 +31,14 @@ class Job:
     """One plan for all pictures of a collection.
 
     place: where the results go.
-    probs, steps, overlays: as for collection.predict_files.
-    polygons: a GeoJSON file for one picture, or a folder for one file per picture; None: not wanted.
-    model: what the model is, by its content (model_key); "": unknown, then nothing counts as done.
-    submission: a table that all predictions go into; then nothing counts as done.
+    probs: also save the probabilities, in this format.
+    steps: save one picture per iteration of the plan's CRF, in steps/STEM/.
+    overlays: save those.
+    polygons: also write the regions: a GeoJSON file for one picture, or a folder for a file per picture.
+    model: what the model is, by its content (model_key): what is done with it is passed over; "": unknown, then nothing
+        counts as done.
     redo: do again what is done, unless it was done since this job started.
+    submission: also collect all predictions in one table, written at the end; then nothing counts as done.
     """
 
     plan: Plan
@@ -70,6 +73,10 @@ class Job:
         if self.polygons:
             found["polygons"] = polygons_path(self.polygons, stem)
         return found
+
+    def named(self, stem: PurePosixPath) -> dict[str, Path | str]:
+        """The results of one picture by kind, as they are called."""
+        return {kind: self.place.shown(path) for kind, path in self.targets(stem).items()}
 
     def mark(self, picture: Path) -> str:
         """What a result is made from: 32 hex digits of model, options and the bytes of the picture, "@", our version.

@@ -19,7 +19,7 @@ class Result:
     """One predicted file.
 
     source: the picture's name.
-    written: the result files by kind.
+    written: the result files by kind; in a store by their URLs.
     shares: part of the picture by class name; classes that do not occur are left out.
     uncertainty: its mean over the picture, if one was asked for.
     size: (H, W).
@@ -27,7 +27,7 @@ class Result:
     already: it was done before, and was not done again.
     """
 
-    source: Path | str
+    source: str
     written: Mapping[str, Path | str]
     shares: dict[str, float]
     uncertainty: float | None = None
@@ -35,13 +35,6 @@ class Result:
     confidence: float | None = None
     seconds: float = 0.0
     already: bool = False
-
-
-def renamed(result: Result, name: str, written: Mapping[str, str]) -> Result:
-    """A result in a store, by its URLs."""
-    return Result(
-        name, written, result.shares, result.uncertainty, result.size, result.confidence, result.seconds, result.already
-    )
 
 
 def shares_of_file(path: Path, space: LabelSpace) -> tuple[tuple[int, int] | None, dict[str, float]]:

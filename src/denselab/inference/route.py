@@ -1,13 +1,21 @@
 """Decides whether a picture is run whole or in windows, and at which sizes the network sees it."""
 
+import logging
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import TypeVar
 
 from denselab.data.feed.fit import Size, fit_size
 from denselab.inference.plan import Plan
 
+logger = logging.getLogger(__name__)
+
 AUTO_WINDOW = (768, 768)  # network pixels, for pictures that do not fit in memory as a whole
 SMALLEST_TRIED = 192  # network pixels: below it a window shows too little around each pixel
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,20 @@ def routes(plan: Plan, size: Size) -> list[Windows | None]:
     working = preprocessing.working_size(size)
     saving = _halved(AUTO_WINDOW, working[1] / size[1])
     return [None, *saving] if plan.engine.fits(working) else [*saving]
+
+
+def by_what_fits(ways: Sequence[Windows | None], work: Callable[[Windows | None], Found]) -> Found:
+    """What `work` makes of the first of the routes for which there is memory. Raises MemoryError where none has it."""
+    for way, smaller in pairwise([*ways, None]):
+        try:
+            return work(way)
+        except MemoryError:
+            if smaller is None:
+                raise
+        shown = "the whole picture at once" if way is None else f"windows of {way.extent[0]}x{way.extent[1]} pixels"
+        extent = f"{smaller.extent[0]}x{smaller.extent[1]}"
+        logger.info(f"out of memory with {shown}; going on with windows of {extent}")
+    raise AssertionError("a picture has one way at least")
 
 
 def whole_sizes(plan: Plan, size: Size) -> list[Size]:

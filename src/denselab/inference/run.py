@@ -5,12 +5,9 @@ picture or of joined boxes, or blended windows. A sink reduces them to labels, o
 CRF may refine.
 """
 
-import logging
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
-from itertools import pairwise
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,9 +23,9 @@ from denselab.inference.joining import Scores, joined
 from denselab.inference.pasting import pasted_bands
 from denselab.inference.plan import Ensemble, Member, Plan
 from denselab.inference.prediction import Prediction
-from denselab.inference.route import Windows, routes, whole_sizes
+from denselab.inference.route import Windows, by_what_fits, routes, whole_sizes
 from denselab.inference.score_cache import ScoreCache, key_of, unkept
-from denselab.inference.sinks import Confidence, LabelSink, PlaneSink, ScoreSink, Sink
+from denselab.inference.sinks import Confidence, LabelSink, PlaneSink, Sink
 from denselab.inference.tiling import slide
 from denselab.inference.views import Note, see, see_coarse
 from denselab.proposals.boxes import Boxes
@@ -36,11 +33,8 @@ from denselab.proposals.sources import decided_by
 from denselab.runtime import total_memory
 from denselab.types import Image, LabelMap, Marginals, Pixels
 
-logger = logging.getLogger(__name__)
-
 MEMORY_SHARE = 0.7  # of the machine's memory that one picture's probabilities may take
 
-Found = TypeVar("Found")
 CRFStep = Callable[[Image, Marginals], Marginals]
 """(picture, probabilities) -> marginals (K, H, W)."""
 
@@ -144,7 +138,7 @@ def planes_of(plan: Plan, image: Pixels, note: Note | None = None) -> NDArray[np
             f"probabilities of {height}x{width} pixels (height x width) and {classes} classes need "
             f"{needed / 2**20:,.0f} MiB of memory; predict parts of the picture, or take the labels alone"
         )
-    sink = PlaneSink(count, (height, width))
+    sink = PlaneSink(np.empty((count, height, width), np.float32))
     _stream(plan, image, sink, note)
     return sink.planes
 
@@ -168,26 +162,13 @@ def _stream(plan: Plan, image: Pixels, sink: Sink, note: Note | None = None) -> 
         return _joint_blocks(plan.ensemble, image, sink)
     if plan.instances:
         return _instance_blocks(plan, plan.instances, image, sink)
-    return _by_what_fits(plan, image, lambda way: _blocks(plan, image, way, sink, note))  # a sink may get some again
-
-
-def _by_what_fits(plan: Plan, image: Pixels, work: Callable[[Windows | None], Found]) -> Found:
-    """What `work` makes of the best route of a picture for which there is memory."""
     ways = routes(plan, _size(image))
-    for way, smaller in pairwise([*ways, None]):
-        try:
-            return work(way)
-        except MemoryError:
-            if smaller is None:
-                raise
-        shown = "the whole picture at once" if way is None else f"windows of {way.extent[0]}x{way.extent[1]} pixels"
-        extent = f"{smaller.extent[0]}x{smaller.extent[1]}"
-        logger.info(f"out of memory with {shown}; going on with windows of {extent}")
-    raise AssertionError("a picture has one way at least")
+    return by_what_fits(ways, lambda way: _blocks(plan, image, way, sink, note))  # a sink may get some again
 
 
 def _blocks(plan: Plan, image: Pixels, windows: Windows | None, sink: Sink, note: Note | None) -> bool:
     """Feed the blocks of one route to the sink; returns as `_stream`. Raises MemoryError where it does not fit."""
+    sink.begin()
     with memory_errors(), plan.engine.sampling() if plan.samples else nullcontext():
         if windows:
             slide(image, windows.extent, lambda part: window_probs(plan, part, windows, note), sink.take)
@@ -255,20 +236,23 @@ def _member_scores(member: Member, image: Pixels, cache: ScoreCache | None) -> S
     plan = member.plan
     shape = (plan.spec.label_space.num_classes, *_size(image))
     if cache is None or not member.digest:
-        return unkept(shape, lambda target: _stream(plan, image, ScoreSink(target)))
+        return unkept(shape, lambda target: _stream(plan, image, PlaneSink(target, wants_logits=True)))
     key = partial(key_of, __version__, member.digest, str(plan.engine.device), image)
     if how := plan.instances:
         found = decided_by(how.proposals) if isinstance(how.proposals, str) else _boxes(plan, how, image)
         return cache.get(
-            key(how.facts(), found), shape, lambda target: _instance_blocks(plan, how, image, ScoreSink(target))
+            key(how.facts(), found),
+            shape,
+            lambda target: _instance_blocks(plan, how, image, PlaneSink(target, wants_logits=True)),
         )
-    return _by_what_fits(
-        plan,
-        image,
-        lambda way: cache.get(
-            key(plan.scales, plan.flip, way), shape, lambda target: _blocks(plan, image, way, ScoreSink(target), None)
-        ),
-    )
+
+    def kept(way: Windows | None) -> Scores:
+        def fill(target: NDArray[np.float32]) -> bool:
+            return _blocks(plan, image, way, PlaneSink(target, wants_logits=True), None)
+
+        return cache.get(key(plan.scales, plan.flip, way), shape, fill)
+
+    return by_what_fits(routes(plan, _size(image)), kept)
 
 
 def _in_order(scores: Scores, order: tuple[int, ...]) -> Scores:

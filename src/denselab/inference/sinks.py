@@ -6,6 +6,7 @@ sink only has to support `array[rows, columns] = values`, so a file on disk can 
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from denselab.data.feed.fit import Size
 from denselab.engine.coarse import Coarse
-from denselab.engine.enlarge import arg_max, empty_labels
+from denselab.engine.enlarge import arg_max, as_array, empty_labels
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,6 +30,11 @@ class Sink(Protocol):
 
     wants_logits: bool
 
+    def begin(self) -> None:
+        """All blocks come from now on: those that came before memory ran out come again."""
+        return
+
+    @abstractmethod
     def take(self, top: int, left: int, planes: Any) -> None:
         """Take a block (P, h, w) whose upper left pixel is at (top, left); numpy, or a tensor if logits are wanted."""
 
@@ -44,8 +50,7 @@ class Confidence:
 
     def add(self, planes: Tensor | NDArray[np.float32]) -> None:
         """Count a block (K, h, w) of logits or probabilities."""
-        some: Any = planes[:, ::SPARSE, ::SPARSE]
-        self.count_pixels(some if isinstance(some, np.ndarray) else some.float().cpu().numpy())
+        self.count_pixels(as_array(planes[:, ::SPARSE, ::SPARSE]))
 
     def count_pixels(self, values: NDArray[np.float32]) -> None:
         """Count pixels, (K, h, w) logits or probabilities, all of them."""
@@ -61,13 +66,17 @@ class Confidence:
         return self.total / self.count if self.count else None
 
 
-class LabelSink:
+class LabelSink(Sink):
     """Keeps the class index of each pixel. labels: (H, W), complete after the last block."""
 
     def __init__(self, classes: int, size: Size, temperature: float = 1.0) -> None:
         self.wants_logits = True  # a softmax does not change which class is largest
         self.labels = empty_labels(classes, size)
         self.confidence = Confidence(temperature=temperature)
+
+    def begin(self) -> None:
+        """Count the confidence anew."""
+        self.confidence = Confidence(temperature=self.confidence.temperature)
 
     def take(self, top: int, left: int, planes: Tensor | NDArray[np.float32]) -> None:
         """Take a block (K, h, w) of logits or probabilities; a tensor is reduced on its own device."""
@@ -80,26 +89,12 @@ class LabelSink:
         self.confidence.count_pixels(coarse.sampled(SPARSE))
 
 
-class PlaneSink:
-    """Keeps all planes. planes: (P, H, W) float32, complete after the last block."""
+class PlaneSink(Sink):
+    """Writes all planes into an array. planes: (P, H, W) float32. wants_logits: raw scores as they are."""
 
-    def __init__(self, count: int, size: Size) -> None:
-        self.wants_logits = False
-        self.planes: NDArray[np.float32] = np.empty((count, *size), dtype=np.float32)
-
-    def take(self, top: int, left: int, planes: NDArray[np.float32]) -> None:
-        """Take a block (P, h, w)."""
-        self.planes[:, top : top + planes.shape[1], left : left + planes.shape[2]] = planes
-
-
-class ScoreSink:
-    """Writes all planes into an array, raw scores as they are. target: (K, H, W) float32."""
-
-    def __init__(self, target: NDArray[np.float32]) -> None:
-        self.wants_logits = True
-        self.target = target
+    def __init__(self, planes: NDArray[np.float32], wants_logits: bool = False) -> None:
+        self.planes, self.wants_logits = planes, wants_logits
 
     def take(self, top: int, left: int, planes: Tensor | NDArray[np.float32]) -> None:
-        """Take a block (K, h, w)."""
-        block = planes if isinstance(planes, np.ndarray) else planes.float().cpu().numpy()
-        self.target[:, top : top + block.shape[1], left : left + block.shape[2]] = block
+        """Take a block (P, h, w)."""
+        self.planes[:, top : top + planes.shape[1], left : left + planes.shape[2]] = as_array(planes)

@@ -138,9 +138,9 @@ class LocalPlace:
     def fetch(self, path: Path) -> None:
         """Have a result at this path of this machine."""
 
-    def shown(self, path: Path) -> str:
+    def shown(self, path: Path) -> Path | str:
         """What a result is called."""
-        return str(path)
+        return path
 
 
 class StorePlace(LocalPlace):

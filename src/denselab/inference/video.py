@@ -192,7 +192,7 @@ def _predict_film(job: Job, name: str, options: FilmOptions, quiet: bool) -> tup
         ends = film.ends
         summary = _summary(film, options, predictor.smoother, tally, "" if ends else mark)
     write_json(paths["summary"], summary)
-    return Result(Path(name), paths, tally.shares(), size=tally.size), ends
+    return Result(name, paths, tally.shares(), size=tally.size), ends
 
 
 def _existing(name: str) -> Path:
@@ -362,7 +362,7 @@ def _predict_frame(
     written = prediction.save(job.out, stem=str(source.stem), overlay=job.overlays)
     size = (labels.shape[0], labels.shape[1])
     seconds = time.monotonic() - started
-    results.append(Result(source.path, written, class_shares(labels, space), size=size, seconds=seconds))
+    results.append(Result(source.name, written, class_shares(labels, space), size=size, seconds=seconds))
 
 
 def _no_probs(name: str) -> Any:

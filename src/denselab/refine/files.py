@@ -239,7 +239,7 @@ def refine_files(
             if isinstance(outcome, Prediction):
                 outcome.save(out, how.probs, str(task.source.stem))
                 written = result_paths(out, task.source.stem, how.probs, steps=how.steps)
-                results.append(Result(task.source.path, written, class_shares(outcome.labels, space)))
+                results.append(Result(task.source.name, written, class_shares(outcome.labels, space)))
             else:
                 reason = str(outcome).removeprefix(f"{task.source.path}: ")  # the picture is named beside it
                 skipped.append(Skipped(str(task.source.path), reason))
