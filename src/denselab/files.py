@@ -71,17 +71,25 @@ def replaced(path: Path, remedy: str = REMEDY) -> Iterator[Path]:
     For files too large to hold. Where the block raises, nothing remains of it. Raises ResourceError.
     """
     fresh = fresh_beside(path)
+    with writing(path, remedy):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _sweep(path.parent)
+            yield fresh
+            _sync(fresh)
+            os.replace(fresh, path)
+        except BaseException:  # Ctrl-C too
+            _remove(fresh)
+            raise
+
+
+@contextmanager
+def writing(path: Path, remedy: str = REMEDY) -> Iterator[None]:
+    """Within it `path` is written: an OSError becomes a ResourceError that names it, the reason and the remedy."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(path.parent)
-        yield fresh
-        _sync(fresh)
-        os.replace(fresh, path)
-    except BaseException as error:  # Ctrl-C too
-        _remove(fresh)
-        if isinstance(error, OSError):
-            raise ResourceError(describe_os_error(error, path, remedy)) from error
-        raise
+        yield
+    except OSError as error:
+        raise ResourceError(describe_os_error(error, path, remedy)) from error
 
 
 def write_text(path: Path, content: str, remedy: str = REMEDY) -> None:
@@ -185,16 +193,15 @@ def _replace_folder(folder: Path, fill: Callable[[Path], None], keep_previous: b
     if not folder.name or (folder.exists() and not folder.is_dir()):  # a file would be moved aside, without a word
         raise ResourceError(f"{folder} is {'a file' if folder.name else 'no folder that can be replaced'}; {remedy}")
     fresh = fresh_beside(folder)
-    try:
-        fresh.mkdir(parents=True)
-        _sweep(folder.parent)
-        fill(fresh)
-        _swap(folder, fresh, keep_previous)
-    except BaseException as error:
-        _remove(fresh)
-        if isinstance(error, OSError):
-            raise ResourceError(describe_os_error(error, folder, remedy)) from error
-        raise
+    with writing(folder, remedy):
+        try:
+            fresh.mkdir(parents=True)
+            _sweep(folder.parent)
+            fill(fresh)
+            _swap(folder, fresh, keep_previous)
+        except BaseException:
+            _remove(fresh)
+            raise
 
 
 def read_folder(folder: Path) -> dict[str, bytes]:

@@ -9,7 +9,6 @@ from denselab.cli.folders import numbered
 from denselab.cli.options import Seed, out_option
 from denselab.config import make_settings
 from denselab.console import remark, tell
-from denselab.errors import ResourceError
 
 DEMO_EPOCHS = 8  # after which the held-out scenes reach 0.85
 UPDATE = 1.4  # a step with its update by Muon and its share of validations, against the two passes that a trial makes
@@ -38,14 +37,12 @@ def demo(out: Out = None, seed: Seed = 0) -> None:
     """
     from denselab.api import train_run
     from denselab.data.draw.synthetic import write_synthetic
-    from denselab.files import describe_os_error
+    from denselab.files import writing
 
     folder = out or numbered(Path("denselab-demo"))
     remark(f"drawing {TRAIN_SCENES + VAL_SCENES} scenes of {SCENE_SIZE[0]}x{SCENE_SIZE[1]} into {folder / 'scenes'}")
-    try:
+    with writing(folder):
         data = write_synthetic(folder / "scenes", train=TRAIN_SCENES, val=VAL_SCENES, size=SCENE_SIZE, seed=seed)
-    except OSError as error:
-        raise ResourceError(describe_os_error(error, folder)) from error
     command = shlex.join(["denselab", *sys.argv[1:]])
     settings = make_settings({**DEMO_MODEL, "epochs": DEMO_EPOCHS, "data": data, "seed": seed})
     _say_length()

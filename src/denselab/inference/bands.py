@@ -19,8 +19,8 @@ import numpy as np
 from denselab.data.feed.resize import resize_rows
 from denselab.engine.enlarge import NARROW, arg_max
 from denselab.engine.out_of_memory import memory_errors
-from denselab.errors import CheckpointError, ResourceError
-from denselab.files import describe_os_error, unpack_json, write_json
+from denselab.errors import CheckpointError
+from denselab.files import unpack_json, write_json, writing
 from denselab.inference.plan import Plan
 from denselab.inference.route import Windows, by_what_fits, routes, whole_sizes
 from denselab.inference.run import window_probs
@@ -72,11 +72,9 @@ class BandStore:
         shutil.rmtree(self.folder, ignore_errors=True)
         self.next_window_row, self.rows, self.extent = 0, 0, None
         self.confidence = Confidence(temperature=self._temperature)
-        try:
+        with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             (self.folder / LABELS).touch()
-        except OSError as error:
-            raise ResourceError(describe_os_error(error, self.folder)) from error
 
     def append(self, labels: LabelMap) -> None:
         """Add finished rows (h, W)."""
@@ -88,21 +86,15 @@ class BandStore:
         lines, item = np.ascontiguousarray(labels, self.dtype), self.dtype.itemsize
         if lines.shape[1] == self.size[1]:
             lines = lines.reshape(1, -1)
-        try:
-            with (self.folder / LABELS).open("r+b") as file:
-                for number, line in enumerate(lines):
-                    file.seek(((top + number) * self.size[1] + left) * item)
-                    file.write(line.data)
-        except OSError as error:
-            raise ResourceError(describe_os_error(error, self.folder)) from error
+        with writing(self.folder), (self.folder / LABELS).open("r+b") as file:
+            for number, line in enumerate(lines):
+                file.seek(((top + number) * self.size[1] + left) * item)
+                file.write(line.data)
 
     def finish(self, rows: int) -> None:
         """So many rows are complete, and on the disk."""
-        try:
-            with (self.folder / LABELS).open("r+b") as file:
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise ResourceError(describe_os_error(error, self.folder)) from error
+        with writing(self.folder), (self.folder / LABELS).open("r+b") as file:
+            os.fsync(file.fileno())
         self.rows = rows
 
     def checkpoint(self, next_window_row: int, extent: tuple[int, int]) -> None:

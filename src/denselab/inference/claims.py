@@ -13,8 +13,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from denselab.errors import ResourceError
-from denselab.files import HOST, describe_os_error, is_alive
+from denselab.files import HOST, is_alive, writing
 
 STALE = 600.0  # seconds without renewal after which a claim from another machine counts as left behind
 RENEWAL = 60.0  # seconds
@@ -30,10 +29,8 @@ class Claims:
         self._end = threading.Event()
 
     def __enter__(self) -> "Claims":
-        try:
+        with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ResourceError(describe_os_error(error, self.folder)) from error
         threading.Thread(target=self._renew, name="denselab-claims", daemon=True).start()
         return self
 
@@ -61,16 +58,15 @@ class Claims:
 
     def _create(self, path: Path) -> bool:
         for _ in range(2):
-            try:
-                with path.open("x") as file:
-                    json.dump({"host": HOST, "pid": os.getpid()}, file)
-            except FileExistsError:
-                return False
-            except FileNotFoundError:  # another process was the last to leave and removed the folder
-                self.folder.mkdir(parents=True, exist_ok=True)
-                continue
-            except OSError as error:
-                raise ResourceError(describe_os_error(error, path)) from error
+            with writing(path):
+                try:
+                    with path.open("x") as file:
+                        json.dump({"host": HOST, "pid": os.getpid()}, file)
+                except FileExistsError:
+                    return False
+                except FileNotFoundError:  # another process was the last to leave and removed the folder
+                    self.folder.mkdir(parents=True, exist_ok=True)
+                    continue
             with self._lock:
                 self._held.add(path)
             return True

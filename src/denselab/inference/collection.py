@@ -32,7 +32,7 @@ from denselab.inference.claims import Claims
 from denselab.inference.geojson import write_polygons
 from denselab.inference.geotiff import longitude_latitude, read_georeference
 from denselab.inference.huge import geotiff_path, huge_rows, predict_rows, write_geotiff
-from denselab.inference.inputs import Held, Skipped, Source, reason_to_skip
+from denselab.inference.inputs import Held, Skipped, Source, skipped_for
 from denselab.inference.job import Job, other_version, polygons_path, tell_other_version
 from denselab.inference.manifest import RECORDS, Records, write_manifest
 from denselab.inference.plan import Plan
@@ -298,10 +298,8 @@ class Worker:
 
     def _skip(self, source: Source, error: DenseLabError | MemoryError, started: float) -> None:
         """Skip a source, which is said. Raises `error` where it would befall every one."""
-        reason = _reason(reason_to_skip(error), source.name)
-        self.skipped.append(Skipped(source.name, reason))
-        logger.warning(f"skipped {source.name}: {reason}")
-        self._record(source, "", error=reason, seconds=time.monotonic() - started)
+        self.skipped.append(skipped_for(error, source.name))
+        self._record(source, "", error=self.skipped[-1].reason, seconds=time.monotonic() - started)
 
     def _record(
         self, source: Source, mark: str, *, result: Result | None = None, error: str = "", seconds: float = 0.0
@@ -367,8 +365,3 @@ def _drawn_step(folder: Path, parameters: Parameters, space: LabelSpace, image: 
     from denselab.inference.crf_steps import write_steps  # here: the CRF's loops need numba
 
     return write_steps(folder, image, probs, parameters, space)
-
-
-def _reason(error: DenseLabError, name: str) -> str:
-    """The message without the leading file name, which is shown beside it."""
-    return str(error).removeprefix(f"{name}: ").removeprefix(f"{name} ")

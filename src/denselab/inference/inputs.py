@@ -1,6 +1,7 @@
 """Picture files by name: what paths, folders and patterns refer to, and where their results go."""
 
 import glob
+import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,6 +19,8 @@ from denselab.engine.spec import Preprocessing
 from denselab.errors import ConfigError, DenseLabError, OutOfMemory, ResourceError
 from denselab.paths import require_path, shortened, why_hidden
 from denselab.types import Pixels
+
+logger = logging.getLogger(__name__)
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".mts")
 
@@ -94,6 +97,13 @@ def reason_to_skip(error: DenseLabError | MemoryError) -> DenseLabError:
     if isinstance(error, DenseLabError):
         return error
     return OutOfMemory("does not fit in the memory of this machine; cut it into tiles")
+
+
+def skipped_for(error: DenseLabError | MemoryError, name: str) -> Skipped:
+    """The input of this name, skipped for a reason, which is said. Raises as `reason_to_skip`."""
+    reason = str(reason_to_skip(error)).removeprefix(f"{name}: ").removeprefix(f"{name} ")  # it stands before it
+    logger.warning(f"skipped {name}: {reason}")
+    return Skipped(name, reason)
 
 
 def find_sources(inputs: Sequence[str], out: Path | None = None) -> tuple[list[Source], list[Skipped]]:

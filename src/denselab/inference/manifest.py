@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from denselab.errors import ConfigError, MissingExtra, ResourceError, install
-from denselab.files import HOST, describe_os_error, replaced, to_json
+from denselab.errors import ConfigError, MissingExtra, install
+from denselab.files import HOST, replaced, to_json, writing
 from denselab.shown import write_rows
 
 logger = logging.getLogger(__name__)
@@ -38,15 +38,13 @@ class Records:
 
     def add(self, row: dict[str, Any]) -> None:
         """Append a line. row: COLUMNS, "shares", "mark" and "stem". Raises ResourceError."""
-        try:
+        with writing(self.folder):
             if self._file is None:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 name = f"{HOST}-{os.getpid()}-{secrets.token_hex(3)}.jsonl"
                 self._file = (self.folder / name).open("a", encoding="utf-8")
             self._file.write(to_json(row, indent=None) + "\n")
             self._file.flush()
-        except OSError as error:
-            raise ResourceError(describe_os_error(error, self.folder)) from error
         self._known.add(_digest(row["file"], row.get("mark", "")))
 
     def close(self) -> None:

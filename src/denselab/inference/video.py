@@ -21,7 +21,7 @@ from denselab.errors import CheckpointError, ConfigError, DataError, OutOfMemory
 from denselab.files import replaced, unpack_json, write_json
 from denselab.inference.ahead import read_ahead
 from denselab.inference.film import Film, FilmWriter, Frame, is_camera, open_film
-from denselab.inference.inputs import Skipped, Source, reason_to_skip
+from denselab.inference.inputs import Skipped, Source, skipped_for
 from denselab.inference.job import Job, other_version, tell_other_version
 from denselab.inference.plan import Plan
 from denselab.inference.prediction import Prediction, file_table, write_table
@@ -133,8 +133,7 @@ def predict_films(
         try:
             result, ends = _predict_film(job, name, options, quiet)
         except (DataError, OutOfMemory, MemoryError) as error:
-            skipped.append(Skipped(name, str(reason_to_skip(error)).removeprefix(f"{name}: ")))
-            logger.warning(f"skipped {name}: {skipped[-1].reason}")
+            skipped.append(skipped_for(error, name))
             continue
         if not results:
             write_table(job.out / TABLE, job.plan.spec.label_space)
@@ -354,8 +353,7 @@ def _predict_frame(
         started, image, seen = reading.result()
         labels = predictor.labels(image, seen)
     except (DataError, OutOfMemory, MemoryError) as error:
-        skipped.append(Skipped(source.name, str(reason_to_skip(error)).removeprefix(f"{source.name}: ")))
-        logger.warning(f"skipped {source.name}: {skipped[-1].reason}")
+        skipped.append(skipped_for(error, source.name))
         return
     none: Callable[[], Any] = partial(_no_probs, source.name)
     prediction = Prediction(source.path.stem, image, labels, space, none)

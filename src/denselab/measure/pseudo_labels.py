@@ -18,9 +18,9 @@ from denselab.console import Progress, progress
 from denselab.data import Dataset, open_dataset
 from denselab.data.dataset import require_outside
 from denselab.data.recorded import read_recorded
-from denselab.errors import ConfigError, DataError, DenseLabError, ResourceError
-from denselab.files import describe_os_error, fresh_beside, write_bytes, write_text
-from denselab.inference.inputs import Skipped, Source, find_sources, reason_to_skip, require_given
+from denselab.errors import ConfigError, DataError, DenseLabError
+from denselab.files import fresh_beside, write_bytes, write_text, writing
+from denselab.inference.inputs import Skipped, Source, find_sources, require_given, skipped_for
 from denselab.inference.prediction import PNG_IDS, file_table, label_png
 from denselab.inference.predictor import Predictor, load
 from denselab.labels import LabelEntry, LabelSpace
@@ -184,7 +184,7 @@ class _Writer:
             try:
                 probs = self.predictor(source.path, tta=self.tta, window=self.window).probs
             except (DenseLabError, MemoryError) as error:
-                self.skipped.append(Skipped(source.name, str(reason_to_skip(error))))
+                self.skipped.append(skipped_for(error, source.name))
                 continue
             sure = probs.max(axis=0) >= self.confidence
             if sure.mean() < LEAST:
@@ -227,8 +227,6 @@ class _Writer:
         image = self.out / "images" / split / f"{name}{picture.suffix}"
         ids = file_table(self.space)[labels]
         write_bytes(self.out / "labels" / split / f"{name}.png", label_png(ids, self.space))
-        try:
+        with writing(image):
             image.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(picture, image)
-        except OSError as error:
-            raise ResourceError(describe_os_error(error, image)) from error

@@ -15,7 +15,15 @@ from denselab.data.read.images import read_image
 from denselab.documents import parse_json, read_bytes
 from denselab.errors import ConfigError, DataError, DenseLabError
 from denselab.inference.crf_steps import write_steps
-from denselab.inference.inputs import Skipped, Source, find_sources, real_path, reason_to_skip, refuse_own_folder
+from denselab.inference.inputs import (
+    Skipped,
+    Source,
+    find_sources,
+    real_path,
+    reason_to_skip,
+    refuse_own_folder,
+    skipped_for,
+)
 from denselab.inference.prediction import Prediction, ProbsFormat, result_paths, write_table
 from denselab.inference.replacing import TABLE, refuse_replacing, require_written
 from denselab.inference.results import Result, class_shares
@@ -241,9 +249,7 @@ def refine_files(
                 written = result_paths(out, task.source.stem, how.probs, steps=how.steps)
                 results.append(Result(task.source.name, written, class_shares(outcome.labels, space)))
             else:
-                reason = str(outcome).removeprefix(f"{task.source.path}: ")  # the picture is named beside it
-                skipped.append(Skipped(str(task.source.path), reason))
-                logger.warning(f"skipped {task.source.path}: {reason}")
+                skipped.append(skipped_for(outcome, task.source.name))
             bar.advance()
     require_written(results, out)
     return results, skipped

@@ -13,7 +13,7 @@ import torch
 
 from denselab.encoders.origin import Origin, stored_origin
 from denselab.errors import ResourceError
-from denselab.files import describe_os_error, to_json, unpack_json, write_json, write_text
+from denselab.files import to_json, unpack_json, write_json, write_text, writing
 from denselab.installation import versions
 from denselab.run_folder import CONFIG, ENVIRONMENT, LOG, METRICS, RESULTS, read_metrics
 from denselab.runtime import cpu_count, total_memory
@@ -36,7 +36,8 @@ class RunRecords:
         """
         self.run, self.active, self.keep = run, active, keep
         if active and keep:
-            self._guard(lambda: run.mkdir(parents=True, exist_ok=True))
+            with writing(run):
+                run.mkdir(parents=True, exist_ok=True)
 
     def require_folder(self) -> None:
         """Raise ResourceError where the run folder was deleted or moved: it must not be made anew, half empty."""
@@ -70,7 +71,8 @@ class RunRecords:
     def rewind_metrics(self, size: int) -> None:
         """Drop lines written after the state that a run resumes from. size: length of metrics.jsonl then, bytes."""
         if self.active and (self.run / METRICS).exists():
-            self._guard(lambda: os.truncate(self.run / METRICS, min(size, self.metrics_bytes())))
+            with writing(self.run):
+                os.truncate(self.run / METRICS, min(size, self.metrics_bytes()))
 
     def write_results(self, names: Sequence[str]) -> None:
         """Write results.csv, a row per validation, from metrics.jsonl."""
@@ -89,17 +91,8 @@ class RunRecords:
             write_json(self.run / name, value)
 
     def _append(self, name: str, text: str) -> None:
-        def write() -> None:
-            with (self.run / name).open("a", encoding="utf-8") as file:
-                file.write(text)
-
-        self._guard(write)
-
-    def _guard(self, action: Any) -> None:
-        try:
-            action()
-        except OSError as error:
-            raise ResourceError(describe_os_error(error, self.run)) from error
+        with writing(self.run), (self.run / name).open("a", encoding="utf-8") as file:
+            file.write(text)
 
 
 @dataclass(frozen=True)
