@@ -49,7 +49,7 @@ def add_thin_network(width: int, channels: int) -> None:
         encoder = VGG16(options.in_channels, blocks=blocks, batch_norm=True, return_indices=True)
         return DeconvNet(encoder, options.num_classes, channels)
 
-    entry = replace(ENTRIES["deconvnet"], build=build, stages=(NAME,), encoders=(), default_encoder=None)
+    entry = replace(ENTRIES["deconvnet"], build=build, stages=(NAME,), encoders=())
     MODELS[NAME] = entry  # type: ignore[index]
 
 

@@ -101,5 +101,5 @@ def facts_of(name: str, num_classes: int, size: tuple[int, int]) -> ModelFacts:
 
 def encoders_in_words(entry: ModelEntry) -> str:
     """ "vgg16 or vgg16_bn", "its own, or any of timm's"."""
-    own = ", ".join(entry.encoders) or entry.default_encoder or "its own"
+    own = ", ".join(entry.encoders) or "its own"
     return f"{own}, or any of timm's" if entry.any_encoder else own

@@ -158,9 +158,8 @@ class ModelEntry:
     paper: such as "Long et al.: FCN"
     year: of the paper, such as 2015
     use: what it is good for, in a few words
-    encoders: names of the trunks it can stand on; () if it only has its own
+    encoders: names of the trunks it can stand on, the default first; () if it only has its own
     any_encoder: whether it also takes any timm encoder
-    default_encoder: None for its own trunk
     output_strides: the available choices; () for no choice
     aux: whether an auxiliary head is available
     release: how the authors fed it pictures
@@ -177,13 +176,17 @@ class ModelEntry:
     use: str
     encoders: tuple[str, ...] = ()
     any_encoder: bool = False
-    default_encoder: str | None = None
     output_strides: tuple[int, ...] = ()
     aux: bool = False
     release: Release = UNKNOWN
     frozen_norm: bool = False
     stages: tuple[str, ...] = ()
     drawn_at: tuple[int, int] | None = None
+
+    @property
+    def default_encoder(self) -> str | None:
+        """None for its own trunk."""
+        return self.encoders[0] if self.encoders else None
 
     @property
     def figure_size(self) -> tuple[int, int]:

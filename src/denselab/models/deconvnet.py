@@ -172,7 +172,6 @@ PAPERS_OWN = ModelEntry(
     year=2015,
     use="the mirrored VGG-16",
     encoders=VGG,
-    default_encoder="vgg16",
     release=Release((224, 224), "inside"),
     stages=("deconvnet",),
 )

@@ -236,7 +236,6 @@ LIGHTEST = ModelEntry(
     year=2015,
     use="the lightest of v1, its best but MSc",
     encoders=VGG,
-    default_encoder="vgg16",
     release=RELEASE,
 )
 

@@ -262,7 +262,6 @@ ON_VGG = ModelEntry(
     year=2016,
     use="four fields of view at once",
     encoders=VGG,
-    default_encoder="vgg16",
     release=RELEASE,
 )
 ON_RESNET = replace(
@@ -271,7 +270,6 @@ ON_RESNET = replace(
     title="DeepLab v2 on ResNet-101, ASPP-L",
     use="v2's head without its three scales",
     encoders=("resnet101",),
-    default_encoder="resnet101",
     frozen_norm=True,
 )
 

@@ -199,7 +199,6 @@ ENTRIES: dict[str, ModelEntry] = {
         use="large context, no decoder",
         encoders=("resnet50", "resnet101"),
         any_encoder=True,
-        default_encoder="resnet50",
         output_strides=OUTPUT_STRIDES,
         release=RELEASE,
     ),

@@ -274,7 +274,6 @@ ON_RESNET = replace(
     title="DeepLabV3+ on ResNet-50, torchvision's stem and strides",
     use="the release's form with ImageNet weights",
     encoders=("resnet50",),
-    default_encoder="resnet50",
 )
 
 ENTRIES: dict[str, ModelEntry] = {
@@ -283,8 +282,8 @@ ENTRIES: dict[str, ModelEntry] = {
         build=build_deeplabv3plus,
         title="DeepLabV3+ on any encoder",
         use="the default: light, exact borders",
+        encoders=("mobilenetv2_100",),
         any_encoder=True,
-        default_encoder="mobilenetv2_100",
         aux=True,
     ),
     "deeplabv3plus_xception65": ON_XCEPTION,
@@ -306,7 +305,6 @@ ENTRIES: dict[str, ModelEntry] = {
         title="DeepLabV3+ on ResNet-101, torchvision's stem and strides",
         use="the paper's ablations",
         encoders=("resnet101",),
-        default_encoder="resnet101",
     ),
     "deeplabv3plus_mobilenetv2": replace(
         ON_XCEPTION,

@@ -300,7 +300,6 @@ REFERENCE = ModelEntry(
     use="the start of it all",
     encoders=CAFFE,
     any_encoder=True,
-    default_encoder="vgg16",
     release=RELEASE,
 )
 PADDED = ModelEntry(
@@ -310,7 +309,6 @@ PADDED = ModelEntry(
     year=2015,
     use="half the cost",
     encoders=VGG,
-    default_encoder="vgg16",
     release=RELEASE,
 )
 

@@ -238,7 +238,6 @@ ENTRIES: dict[str, ModelEntry] = {
         year=2015,
         use="run box by box with aggregate paste: what refined detections before FCN",
         encoders=(*VGG, "alexnet"),
-        default_encoder="vgg16",
         release=Release((VGG_INPUT, VGG_INPUT), "inside"),
         stages=("hypercolumn",),
     ),
@@ -250,6 +249,5 @@ ENTRIES: dict[str, ModelEntry] = {
         use="the plainest way to use every level of a trunk",
         encoders=VGG,
         any_encoder=True,
-        default_encoder="vgg16",
     ),
 }

@@ -324,7 +324,6 @@ ENTRIES: dict[str, ModelEntry] = {
         use="to see what segments were before pixels",
         encoders=OWN_TRUNKS,
         any_encoder=True,
-        default_encoder="vgg16",
         output_strides=(8, STRIDE),
         release=Release((500, 500), "shrink"),
     ),

@@ -265,7 +265,6 @@ FULL = ModelEntry(
     year=2017,
     use="streets; little memory, sharp borders",
     encoders=VGG,
-    default_encoder="vgg16",
     release=replace(RELEASE, by_classes={21: OF_VOC}),
 )
 BASIC = ModelEntry(
@@ -302,7 +301,6 @@ ENTRIES: dict[str, ModelEntry] = {
         year=2017,
         use="the released weights of CamVid",
         encoders=VGG,
-        default_encoder="vgg16",
         release=RELEASE,
     ),
 }

@@ -248,7 +248,6 @@ ON_RESNET = ModelEntry(
     year=2019,
     use="weights for VOC's classes",
     encoders=("resnet50",),
-    default_encoder="resnet50",
     aux=True,
     release=RELEASE,
 )
@@ -260,7 +259,6 @@ ENTRIES: dict[str, ModelEntry] = {
         build=partial(build_on_resnet, depth=101, head="fcn"),
         title="FCN on ResNet-101, torchvision's form",
         encoders=("resnet101",),
-        default_encoder="resnet101",
     ),
     "deeplabv3_resnet50": replace(
         ON_RESNET,
@@ -277,7 +275,6 @@ ENTRIES: dict[str, ModelEntry] = {
         year=2017,
         use="the best of torchvision's weights",
         encoders=("resnet101",),
-        default_encoder="resnet101",
     ),
     "deeplabv3_mobilenet_v3_large": ModelEntry(
         build=partial(build_on_mobilenet, head="deeplab"),

@@ -174,7 +174,6 @@ ONE_HIDDEN = ModelEntry(
     year=2015,
     use="superpixels before networks labelled pixels; exact at borders of colour",
     encoders=("vgg16",),
-    default_encoder="vgg16",
 )
 ENTRIES: dict[str, ModelEntry] = {
     "zoomout16": ONE_HIDDEN,

@@ -130,7 +130,6 @@ ENTRIES: dict[str, ModelEntry] = {
         year=2015,
         use="every layer of VGG-16 and the whole picture, at every pixel",
         encoders=("vgg16",),
-        default_encoder="vgg16",
         release=Release((256, 336), "inside"),
     ),
 }
