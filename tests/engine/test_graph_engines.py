@@ -278,3 +278,17 @@ def test_a_second_form_is_of_the_same_model(exported_folder: Path, enlarged: byt
         pytest.raises(CheckpointError, match="was replaced while its model was in use"),
     ):
         form.logits(PICTURE[None])
+
+
+def test_the_hub_is_asked_once_for_a_model(exported_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was asked whether the model is an ensemble, and then once more for the model."""
+    asked: list[str] = []
+
+    def download(name: str, **options: object) -> str:
+        asked.append(name)
+        return str(exported_folder)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    predictor = Predictor.from_pretrained("hf://someone/model", device="cpu")
+    assert predictor.folder == exported_folder
+    assert asked == ["someone/model"]

@@ -3,13 +3,11 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-import typer
-
-from denselab.cli.options import AsJson, Encoder, choice, network_option, option, out_option
+from denselab.cli.options import AsJson, Encoder, argument, choice, network_option, option, out_option
 from denselab.console import tell
 from denselab.files import to_json
 
-File = Annotated[Path, typer.Argument(metavar="FILE", help=".caffemodel, .pth, .safetensors, .index, .pb or .h5.")]
+File = Annotated[Path, argument("FILE", ".caffemodel, .pth, .safetensors, .index, .pb or .h5.")]
 Source = Annotated[
     Literal["caffe", "torchvision", "tf", "torch", "timm", "hed"],
     choice(

@@ -5,17 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from denselab.cli.options import MODEL_FORMS, AsJson, Data, Device, Split, Tta, Window, out_option, switch, window_size
+from denselab.cli.options import (
+    MODEL_FORMS,
+    AsJson,
+    Data,
+    Device,
+    Split,
+    Tta,
+    Window,
+    argument,
+    out_option,
+    switch,
+    window_size,
+)
 from denselab.console import remark, tell
 from denselab.files import to_json
 
 Models = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="MODEL...", help=f"{MODEL_FORMS}; several: runs that held out different pictures, as folds."
-    ),
+    list[str], argument("MODEL...", f"{MODEL_FORMS}; several: runs that held out different pictures, as folds.")
 ]
 Calibrate = Annotated[
     bool, switch("--calibrate", "Store the fitted temperature in the model, where it helps; labels stay as they are.")

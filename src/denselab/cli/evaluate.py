@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from denselab.cli.crf_options import Crf, CrfFast, CrfPreset, refuse_without_crf
 from denselab.cli.ensemble_options import (
     EnsembleJoin,
@@ -37,6 +35,7 @@ from denselab.cli.options import (
     Split,
     Tta,
     Window,
+    argument,
     band_names,
     option,
     out_option,
@@ -48,10 +47,7 @@ from denselab.console import remark, stdout, tell
 if TYPE_CHECKING:
     from denselab.measure.evaluate import Measured
 
-Models = Annotated[
-    str,
-    typer.Argument(metavar="MODEL...", help=f"{MODEL_FORMS}; several are joined, and measured beside each alone."),
-]
+Models = Annotated[str, argument("MODEL...", f"{MODEL_FORMS}; several are joined, and measured beside each alone.")]
 Out = Annotated[Path | None, out_option("Folder for the results.", "RUN/eval-SPLIT")]
 Seed = Annotated[int | None, seed_option("the run's own split")]
 ValFraction = Annotated[
@@ -89,17 +85,15 @@ def evaluate(
 
     Pixels are counted at the labels' own resolution. The scores are printed, and written as evaluation.json and CSV.
     """
+    from denselab.measure.evaluate import evaluate as measure  # here: `denselab --help` needs no torch
+    from denselab.measure.files import default_folder
+
     refuse_without_crf(crf, {"--crf-preset": crf_preset, "--crf-fast": crf_fast})
     models, source = models_and_data(model, data, more)
     refuse_for_one(models, ensemble, save)
-    refuse_own_data(out, save)
-    ways: dict[str, Any] = {
-        "window": window_size(window),
-        "tta": tta,
-        "output_stride": output_stride,
-        "crf": crf_preset or crf,
-        "crf_fast": crf_fast,
-    }
+    _refuse_own_data(out, save)
+    ways: dict[str, Any] = {"window": window_size(window), "tta": tta, "output_stride": output_stride}
+    ways |= {"crf": crf_preset or crf, "crf_fast": crf_fast}
     instances = instances_of(instance_wise, proposals, aggregate, boxes)
     options = {**ways, "instances": instances, "device": device, "seed": seed, "val_fraction": val_fraction}
     options["cache"] = not no_cache
@@ -108,33 +102,17 @@ def evaluate(
         evaluate_several(models, source, split, ensemble or "mean", save, out, as_json, options)
         return
     options |= {"engine": engine, "display_bands": band_names(display_bands)}
-    _evaluate_one(model, source, split, out, as_json, options, ways, folder_suffix(instances, instance_wise))
+    measured = measure(model, source, split, quiet=as_json, **options)
+    suffix = folder_suffix(instances, instance_wise)
+    _report(measured, out or default_folder(model, measured.chosen, more=suffix, **ways), as_json)
 
 
-def refuse_own_data(*folders: Path | None) -> None:
+def _refuse_own_data(*folders: Path | None) -> None:
     """Refuse folders inside a data set. Raises ConfigError."""
     from denselab.data.read.inside import refuse_inside_data  # here: `denselab --help` needs no numpy
 
     for folder in folders:
         refuse_inside_data(folder)
-
-
-def _evaluate_one(
-    model: str,
-    data: str,
-    split: str,
-    out: Path | None,
-    as_json: bool,
-    options: dict[str, Any],
-    ways: dict[str, Any],
-    suffix: str,
-) -> None:
-    """Measure one model. options: of measure.evaluate; ways, suffix: what the name of the default folder tells."""
-    from denselab.measure.evaluate import evaluate as measure  # here: `denselab --help` needs no torch
-    from denselab.measure.files import default_folder
-
-    measured = measure(model, data, split, quiet=as_json, **options)
-    _report(measured, out or default_folder(model, measured.chosen, more=suffix, **ways), as_json)
 
 
 def _report(measured: Measured, folder: Path, as_json: bool) -> None:

@@ -3,11 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import typer
-
 from denselab.cli.completion import complete_network
 from denselab.cli.instance_options import Aggregate, BoxCount, Proposals, instances_of
-from denselab.cli.options import MODEL_FORMS, AsJson, Device, choice, option, out_option
+from denselab.cli.options import MODEL_FORMS, AsJson, Device, argument, choice, option, out_option
 from denselab.console import remark, tell
 from denselab.errors import ConfigError
 from denselab.files import to_json
@@ -23,14 +21,14 @@ if TYPE_CHECKING:
 
 Network = Annotated[
     str | None,
-    typer.Argument(
-        metavar="MODEL",
-        help=f"{MODEL_FORMS}, or a name of `denselab models`.",
-        show_default="a small model of this package, trained on drawn scenes",
-        autocompletion=complete_network,
+    argument(
+        "MODEL",
+        f"{MODEL_FORMS}, or a name of `denselab models`.",
+        "a small model of this package, trained on drawn scenes",
+        complete=complete_network,
     ),
 ]
-Image = Annotated[str | None, typer.Argument(metavar="IMAGE", help="One picture file.", show_default="a drawn scene")]
+Image = Annotated[str | None, argument("IMAGE", "One picture file.", "a drawn scene")]
 Out = Annotated[Path, out_option("Folder for explain.html and the pictures.")]
 Pixel = Annotated[
     str | None, option("Y,X", "Pixel whose receptive field is measured: row, column, from 0.", "the centre")

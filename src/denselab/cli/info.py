@@ -5,10 +5,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from denselab.cli.completion import complete_network
-from denselab.cli.options import AsJson, Encoder, OutputStride, option, read_size, size_option, switch
+from denselab.cli.options import AsJson, Encoder, OutputStride, argument, option, read_size, size_option, switch
 from denselab.console import tell
 from denselab.errors import ConfigError
 from denselab.files import to_json
@@ -18,21 +16,13 @@ if TYPE_CHECKING:
 
 
 Name = Annotated[
-    str,
-    typer.Argument(
-        metavar="NAME",
-        help="A network of `denselab models`, or a model or run folder.",
-        autocompletion=complete_network,
-    ),
+    str, argument("NAME", "A network of `denselab models`, or a model or run folder.", complete=complete_network)
 ]
 Imgsz = Annotated[str | None, size_option("512x512, or the trained model's own", "Size of the picture")]
 Classes = Annotated[int | None, option("N", "Number of classes.", "21 as PASCAL VOC, or the trained model's", least=1)]
 Unfold = Annotated[bool, switch("--all", "Print every layer; do not fold repeated blocks.")]
 Diagram = Annotated[bool, switch("--diagram", "Draw the network into FILE.svg instead of printing its table.")]
-File = Annotated[
-    Path | None,
-    typer.Argument(metavar="FILE.svg", help="Where --diagram draws.", show_default="NAME.svg in this folder"),
-]
+File = Annotated[Path | None, argument("FILE.svg", "Where --diagram draws.", "NAME.svg in this folder")]
 
 
 def info(

@@ -93,15 +93,6 @@ def _register() -> None:
     app.add_typer(crf_app, name="crf", rich_help_panel="Use")
 
 
-class Command(typer.core.TyperCommand):
-    """A command whose usage line leaves out what is hidden: `eval` takes more models by an argument behind DATA."""
-
-    def collect_usage_pieces(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
-        """The options and arguments of the usage line."""
-        shown = [param for param in self.get_params(ctx) if not getattr(param, "hidden", False)]
-        return ["[OPTIONS]", *(piece for param in shown for piece in param.get_usage_pieces(ctx))]
-
-
 _missing: list[ImportError] = []  # a package that is not installed, which every command needs
 try:
     _register()

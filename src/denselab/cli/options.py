@@ -43,6 +43,13 @@ def choice(meaning: str, default: str | bool = True, *, flag: str = "") -> Any:
     return option("", meaning, default, flag=flag)
 
 
+def argument(
+    metavar: str, meaning: str, default: str | bool = True, *, complete: Callable[[str], list[str]] | None = None
+) -> Any:
+    """A positional argument; default, complete: as for `option`."""
+    return typer.Argument(metavar=metavar, help=meaning, show_default=default, autocompletion=complete)
+
+
 def switch(flag: str, meaning: str) -> Any:
     """An option without a value, which is off unless it is given."""
     return typer.Option(flag, help=meaning, metavar="", show_default="off")
@@ -77,12 +84,12 @@ def size_option(default: str, meaning: str) -> Any:
     return option("HxW", f"{meaning}, height x width in pixels: 360x480.", default)
 
 
-Model = Annotated[str, typer.Argument(metavar="MODEL", help=f"{MODEL_FORMS}.")]
+Model = Annotated[str, argument("MODEL", f"{MODEL_FORMS}.")]
 Data = Annotated[
     str,
-    typer.Argument(
-        metavar="DATA",
-        help="Folder of pictures and labels in any known layout, its data.yaml, or drawn scenes: `synthetic`, or "
+    argument(
+        "DATA",
+        "Folder of pictures and labels in any known layout, its data.yaml, or drawn scenes: `synthetic`, or "
         "`synthetic:N` with N to train on.",
     ),
 ]

@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import typer
-
 from denselab.cli.collection_options import (
     Every,
     Manifest,
@@ -29,6 +27,7 @@ from denselab.cli.options import (
     OutputStride,
     Tta,
     Window,
+    argument,
     band_names,
     choice,
     option,
@@ -46,10 +45,7 @@ if TYPE_CHECKING:
 
 Inputs = Annotated[
     list[str],
-    typer.Argument(
-        help="Pictures, folders (searched recursively), patterns, films, a camera's number, s3://...",
-        metavar="INPUT...",
-    ),
+    argument("INPUT...", "Pictures, folders (searched recursively), patterns, films, a camera's number, s3://..."),
 ]
 Out = Annotated[str, out_option("Folder, or s3://..., for labels/, overlays/, probs/ and manifest.csv.")]
 Probs = Annotated[

@@ -6,13 +6,11 @@ import shlex
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from denselab.cli.options import AsJson, Data, Device, Model, Tta, Window, option, out_option, window_size
+from denselab.cli.options import AsJson, Data, Device, Model, Tta, Window, argument, option, out_option, window_size
 from denselab.console import tell
 from denselab.errors import SkippedInputs
 
-Pictures = Annotated[list[str], typer.Argument(metavar="PICTURES...", help="Pictures without labels: files, folders.")]
+Pictures = Annotated[list[str], argument("PICTURES...", "Pictures without labels: files, folders.")]
 Out = Annotated[Path, out_option("Folder of the new data set.")]
 Confidence = Annotated[float, option("P", "Probability from which a pixel gets the model's class; others are ignored.")]
 

@@ -7,10 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import typer
-
 from denselab.cli.crf_options import CrfFast, PresetName, refuse_fast_steps
-from denselab.cli.options import AsJson, choice, option, out_option, switch
+from denselab.cli.options import AsJson, argument, choice, option, out_option, switch
 from denselab.cli.outcome import finish, told
 from denselab.console import remark
 from denselab.errors import ConfigError, DataError
@@ -24,12 +22,12 @@ if TYPE_CHECKING:
 DEFAULT_CONFIDENCE = 0.7
 
 
-Image = Annotated[Path, typer.Argument(metavar="IMAGE", help="A picture, or a folder of pictures.")]
+Image = Annotated[Path, argument("IMAGE", "A picture, or a folder of pictures.")]
 ProbsIn = Annotated[
     Path,
-    typer.Argument(
-        metavar="PROBS",
-        help="Its probabilities: npz, npy, a folder of one 8-bit PNG per class, or a label map PNG; "
+    argument(
+        "PROBS",
+        "Its probabilities: npz, npy, a folder of one 8-bit PNG per class, or a label map PNG; "
         "for a folder of pictures, a folder that holds one of these by each picture's stem.",
     ),
 ]

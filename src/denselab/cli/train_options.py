@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-import typer
-
 from denselab.cli.completion import complete_recipe
 from denselab.cli.options import (
+    argument,
     choice,
     device_option,
     network_option,
@@ -21,11 +20,7 @@ RECIPE = "chosen by the recipe"
 
 Words = Annotated[
     list[str] | None,
-    typer.Argument(
-        metavar="KEY=VALUE",
-        help="Any key of config.yaml, with an option or without: lr=1e-3 imgsz=360x480 flip=no.",
-        show_default=False,
-    ),
+    argument("KEY=VALUE", "Any key of config.yaml, with an option or without: lr=1e-3 imgsz=360x480 flip=no.", False),
 ]
 Out = Annotated[Path | None, out_option("Run folder.", "runs/DATA-MODEL, numbered if it exists")]
 Model = Annotated[str | None, network_option(RECIPE)]

@@ -3,10 +3,10 @@
 import shlex
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from denselab.engine.engine import Engine
-from denselab.engine.ensemble_folder import MEMBERS, is_ensemble
+from denselab.engine.ensemble_folder import MEMBERS
 from denselab.engine.hub import download_model, is_hub_id, is_torchvision
 from denselab.engine.stored_spec import read_spec
 from denselab.errors import CheckpointError, ConfigError
@@ -28,15 +28,7 @@ NEEDS: dict[str, tuple[str, ...]] = {"torch": (WEIGHTS,), "onnx": (ONNX_GRAPH,),
 
 
 def open_model(
-    name: str,
-    device: str = "auto",
-    output_stride: int | None = None,
-    *,
-    engine: EngineName = "auto",
-    revision: str | None = None,
-    token: str | bool | None = None,
-    cache_dir: str | Path | None = None,
-    local_files_only: bool = False,
+    name: str, device: str = "auto", output_stride: int | None = None, engine: EngineName = "auto"
 ) -> tuple[Engine, Path | None]:
     """The engine for a model's name, and the folder it was read from; None for torchvision's weights.
 
@@ -44,28 +36,29 @@ def open_model(
         connection is used only for the last two, if their files are not cached.
     output_stride: use one other than in training, see folder.load_engine.
     engine: what runs the model; "auto": torch for weights, onnx for an exported model.onnx, openvino for a model.xml.
-    revision, token, cache_dir, local_files_only: hub options.
     Raises ConfigError where the folder holds nothing that the engine runs, and as the engines do.
     """
+    if not is_torchvision(name):
+        folder = model_folder(name)
+        return open_folder(folder, device, output_stride, engine), folder
+    from denselab.engine.torchvision_weights import load_torchvision  # here: it needs torch
+
+    _require_known(engine)
+    if engine not in ("auto", "torch"):
+        raise ConfigError(f"{name} is a network in torch; export it for the engine {engine}: `{_remedy(name, engine)}`")
+    return load_torchvision(name, device, output_stride), None
+
+
+def _require_known(engine: str) -> None:
     if engine not in get_args(EngineName):
         raise ConfigError(f"engine {engine!r} is unknown; use {', '.join(get_args(EngineName))}")
-    if is_torchvision(name):
-        from denselab.engine.torchvision_weights import load_torchvision  # here: it needs torch
-
-        if engine not in ("auto", "torch"):
-            raise ConfigError(
-                f"{name} is a network in torch; export it for the engine {engine}: `{_remedy(name, engine)}`"
-            )
-        return load_torchvision(name, device, output_stride), None
-    options = {"revision": revision, "token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
-    folder = model_folder(name, **options)
-    return open_folder(folder, device, output_stride, engine), folder
 
 
 def open_folder(
     folder: Path, device: str = "auto", output_stride: int | None = None, engine: EngineName = "auto"
 ) -> Engine:
     """The engine of a model folder; arguments as for `open_model`."""
+    _require_known(engine)
     chosen, file = _choose(folder, engine)
     if chosen == "torch":
         from denselab.engine.folder import load_engine  # here: it needs torch
@@ -124,16 +117,16 @@ def _remedy(name: str, engine: str) -> str:
     return shlex.join(["denselab", "export", name, "--to", engine, "--out", "exported"])
 
 
-def model_folder(name: str, **options: Any) -> Path:
-    """The folder of a model folder, run folder or hub id. options: of the hub, as for `open_model`."""
+def model_folder(
+    name: str,
+    *,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+) -> Path:
+    """The folder of a model folder, run folder or hub id. revision, token, cache_dir, local_files_only: of the hub."""
     if not is_hub_id(name):
         return find_model_folder(Path(name))
-    return download_model(name, (*MODEL_FILES, f"{MEMBERS}/*"), **options)
-
-
-def ensemble_folder(name: str, **options: Any) -> Path | None:
-    """The folder of a stored ensemble; None for a name of anything else."""
-    if is_torchvision(name):
-        return None
-    folder = model_folder(name, **options)
-    return folder if is_ensemble(folder) else None
+    files = (*MODEL_FILES, f"{MEMBERS}/*")
+    return download_model(name, files, revision, token, cache_dir, local_files_only)

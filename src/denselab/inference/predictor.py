@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 
 from denselab.crf.parameters import Choice
 from denselab.engine.engine import Engine
-from denselab.engine.open import EngineName, open_model
+from denselab.engine.ensemble_folder import is_ensemble
+from denselab.engine.hub import is_torchvision
+from denselab.engine.open import EngineName, model_folder, open_folder, open_model
 from denselab.engine.spec import ModelSpec
 from denselab.errors import ConfigError
 from denselab.inference.ahead import read_ahead
@@ -185,22 +187,19 @@ class Predictor:
         revision, token, cache_dir, local_files_only: hub options.
         cache: of an ensemble, see `load`.
         """
-        from denselab.engine.open import ensemble_folder
-
         flags(local_files_only=local_files_only, cache=cache)
-        given_path(pretrained_model_name_or_path, "the model's name")
-        hub: dict[str, Any] = {
-            "revision": revision,
-            "token": token,
-            "cache_dir": cache_dir,
-            "local_files_only": local_files_only,
-        }
-        if found := ensemble_folder(str(pretrained_model_name_or_path), **hub):
-            from denselab.inference.joint import load_joint
+        name = str(given_path(pretrained_model_name_or_path, "the model's name"))
+        if is_torchvision(name):
+            return cls(*open_model(name, device, output_stride, engine))
+        folder = model_folder(
+            name, revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only
+        )
+        if not is_ensemble(folder):
+            return cls(open_folder(folder, device, output_stride, engine), folder)
+        from denselab.inference.joint import load_joint
 
-            joint = load_joint(found, device, cache)
-            return cls(joint.models[0].engine, found, joint)
-        return cls(*open_model(str(pretrained_model_name_or_path), device, output_stride, engine=engine, **hub))
+        joint = load_joint(folder, device, cache)
+        return cls(joint.models[0].engine, folder, joint)
 
     @classmethod
     def ensemble(

@@ -18,7 +18,7 @@ from denselab.console import Progress, progress
 from denselab.data import Dataset, open_dataset
 from denselab.data.dataset import require_outside
 from denselab.data.recorded import read_recorded
-from denselab.errors import ConfigError, DataError, DenseLabError
+from denselab.errors import ConfigError, DataError, DenseLabError, ResourceError
 from denselab.files import fresh_beside, write_bytes, write_text, writing
 from denselab.inference.inputs import Skipped, Source, find_sources, require_given, skipped_for
 from denselab.inference.prediction import PNG_IDS, file_table, label_png
