@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from denselab.encoders.stages import Stages
 from denselab.encoders.weights import Weights
+from denselab.layers.upsample import enlarge_logits
 from denselab.models.release import UNKNOWN, Release
 
 Examples = tuple[tuple[Tensor, ...], Tensor, Tensor | None]
@@ -36,12 +37,17 @@ class SegmentationModel(nn.Module, ABC):
 
     @property
     def enlarged_by(self) -> int | None:
-        """The factor of `enlarge` where it is layers.upsample.enlarge_logits; None where it is anything else."""
+        """The factor by which `enlarge` is layers.upsample.enlarge_logits; None where it is anything else."""
         return None
 
-    @abstractmethod
     def enlarge(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
-        """(B, K, H, W) logits from `coarse_logits` of pictures of that `size`; has no learnt parameters."""
+        """(B, K, H, W) logits from `coarse_logits` of pictures of that `size`; has no learnt parameters.
+
+        Where `enlarged_by` names no factor the logits have the pictures' size already, or more at the bottom and right.
+        """
+        if self.enlarged_by is None:
+            return coarse[..., : size[0], : size[1]]
+        return enlarge_logits(coarse, self.enlarged_by, size)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, K, H, W) logits at the size of the pictures."""

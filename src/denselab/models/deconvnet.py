@@ -97,9 +97,6 @@ class DeconvNet(SegmentationModel):
         logits: Tensor = self.seg_score_voc(x)
         return logits[..., : images.shape[-2], : images.shape[-1]]
 
-    def enlarge(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
-        return coarse[..., : size[0], : size[1]]
-
     def pretrained_stages(self) -> Stages:
         """The encoder, plus fc6 and fc7 if they have ImageNet's 4096 channels."""
         classifier = (("fc6", "fc7"),) if self.fc6.out_channels == FC_CHANNELS else ()

@@ -197,7 +197,7 @@ class DeepLabMSc(DeepLabV1):
         return scores
 
     def enlarge(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
-        return coarse[..., : size[0], : size[1]]
+        return coarse[..., : size[0], : size[1]]  # of full size already, unlike the parent's
 
     def landmarks(self) -> dict[str, str]:
         branches = {f"{s}_ms": f"scores of the branch from {s}, stride {n}" for s, n in BRANCH_STRIDES.items()}

@@ -44,7 +44,7 @@ from denselab.errors import ConfigError
 from denselab.layers.aspp import ASPP
 from denselab.layers.conv import kaiming_init
 from denselab.layers.pad import pad_to_aligned
-from denselab.layers.upsample import enlarge_aligned, enlarge_logits
+from denselab.layers.upsample import enlarge_aligned
 from denselab.models.base import ModelEntry, ModelOptions, SegmentationModel
 from denselab.models.release import deeplab_release
 
@@ -114,9 +114,6 @@ class DeepLabV3Encoder(SegmentationModel):
     @property
     def enlarged_by(self) -> int:
         return self.stride
-
-    def enlarge(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
-        return enlarge_logits(coarse, self.enlarged_by, size)
 
     def pretrained_stages(self) -> Stages:
         return below("encoder", self.encoder.weight_stages())

@@ -185,9 +185,6 @@ class DeepLabV3PlusEncoder(SegmentationModel):
     def enlarged_by(self) -> int:
         return LOW_LEVEL_STRIDE
 
-    def enlarge(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
-        return enlarge_logits(coarse, self.enlarged_by, size)
-
     def train_logits(self, images: Tensor) -> tuple[Tensor, ...]:
         stages = self.encoder.forward_stages(images)
         size = (images.shape[-2], images.shape[-1])

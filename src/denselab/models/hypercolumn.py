@@ -45,7 +45,7 @@ from denselab.encoders.stages import Stages, below
 from denselab.encoders.timm_encoder import TimmEncoder
 from denselab.encoders.vgg import VGG16, VGG16Classifier, load_imagenet_weights, vgg16_with_classifier
 from denselab.layers.pad import pad_to_multiple
-from denselab.layers.upsample import enlarge_logits, enlarge_to
+from denselab.layers.upsample import enlarge_to
 from denselab.models.base import ModelEntry, ModelOptions, SegmentationModel
 from denselab.models.release import Release
 
@@ -154,9 +154,6 @@ class HypercolumnDense(SegmentationModel):
     @property
     def enlarged_by(self) -> int:
         return STRIDES[0]
-
-    def enlarge(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
-        return enlarge_logits(coarse, self.enlarged_by, size)
 
     def pretrained_stages(self) -> Stages:
         """The trunk, and fc6 and fc7 where it has them."""

@@ -28,7 +28,6 @@ from torch import Tensor, nn
 
 from denselab.layers.conv import kaiming_init
 from denselab.layers.pad import mirror_pad
-from denselab.layers.upsample import enlarge_logits
 from denselab.layers.windows import BATCH, run_dense, run_windows
 from denselab.models.base import ModelEntry, ModelOptions, SegmentationModel
 
@@ -85,9 +84,6 @@ class Patchwise(SegmentationModel):
     @property
     def enlarged_by(self) -> int:
         return self.stride
-
-    def enlarge(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
-        return enlarge_logits(coarse, self.enlarged_by, size)
 
     def dense_logits(self, images: Tensor) -> Tensor:
         """(B, K, ceil(H / stride), ceil(W / stride)): `coarse_logits` in evaluation mode, by one run over the picture.

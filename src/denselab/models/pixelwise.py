@@ -41,9 +41,6 @@ class Pixelwise(SegmentationModel):
         logits: Tensor = self.score(self.layers(pad_to_multiple(images, 1, 2)))
         return logits[..., : images.shape[-2], : images.shape[-1]]
 
-    def enlarge(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
-        return coarse[..., : size[0], : size[1]]
-
     def landmarks(self) -> dict[str, str]:
         return {
             f"layers.conv{i}": f"after {i} convolutions: {2 * i + 1}x{2 * i + 1} pixels seen"

@@ -114,9 +114,6 @@ class SegNet(SegmentationModel):
             x = self.conv_classifier(x)
         return x[..., : images.shape[-2], : images.shape[-1]]
 
-    def enlarge(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
-        return coarse[..., : size[0], : size[1]]
-
     def pretrained_stages(self) -> Stages:
         """VGG-16's thirteen convolutions, one stage per pool."""
         return stages_ending_with(self, [f"pool{b}" for b in range(1, len(self.blocks) + 1)])
@@ -175,9 +172,6 @@ class SegNetBasic(SegmentationModel):
             x = _dropped(self, f"decdrop{b}", _conv(self, f"conv_decode{b}", x))
         logits: Tensor = self.conv_classifier(x)
         return logits[..., : images.shape[-2], : images.shape[-1]]
-
-    def enlarge(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
-        return coarse[..., : size[0], : size[1]]
 
     def landmarks(self) -> dict[str, str]:
         """The decoder, after each unpooling and each convolution."""

@@ -39,7 +39,6 @@ from denselab.encoders.timm_encoder import TimmEncoder
 from denselab.errors import ShapeError
 from denselab.layers.conv import kaiming_init
 from denselab.layers.pad import mirror_pad, pad_to_multiple, round_up
-from denselab.layers.upsample import enlarge_logits
 from denselab.models.base import ModelEntry, ModelOptions, SegmentationModel
 from denselab.models.release import AS_THEY_ARE, Release
 
@@ -188,9 +187,6 @@ class UNetPaper(SegmentationModel):
         logits: Tensor = self.core(mirrored)[..., :height, :width]
         return logits
 
-    def enlarge(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
-        return coarse[..., : size[0], : size[1]]
-
     def landmarks(self) -> dict[str, str]:
         return _decoder_landmarks("core.up", self.core.up)
 
@@ -215,9 +211,6 @@ class UNet(SegmentationModel):
         """(B, K, H, W) logits, already at full size."""
         logits: Tensor = self.core(pad_to_multiple(images, STRIDE, 2 * STRIDE))
         return logits[..., : images.shape[-2], : images.shape[-1]]
-
-    def enlarge(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
-        return coarse[..., : size[0], : size[1]]
 
     def landmarks(self) -> dict[str, str]:
         return _decoder_landmarks("core.up", self.core.up)
@@ -254,9 +247,6 @@ class UNetEncoder(SegmentationModel):
     @property
     def enlarged_by(self) -> int:
         return self.strides[-1]
-
-    def enlarge(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
-        return enlarge_logits(coarse, self.enlarged_by, size)
 
     def pretrained_stages(self) -> Stages:
         return below("encoder", self.encoder.weight_stages())

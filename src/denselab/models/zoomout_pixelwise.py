@@ -81,9 +81,6 @@ class ZoomoutPixelwise(SegmentationModel):
         logits: Tensor = self.layers(self.standardise(self.features(pad_to_multiple(images, DEEPEST))))
         return logits[..., : images.shape[-2], : images.shape[-1]]
 
-    def enlarge(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
-        return coarse[..., : size[0], : size[1]]
-
     def pretrained_stages(self) -> Stages:
         """The trunk, fc6 and fc7."""
         trunk, classifier = self.encoder.weight_stages(), self.classifier.weight_stages()
