@@ -12,6 +12,7 @@ from PIL import Image as PILImage
 from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import MissingExtra, NoSuchPath
 from denselab.inference.collection import predict_files
+from denselab.inference.distributed import Predict, Remote
 from denselab.inference.job import Job
 from denselab.inference.plan import plan_for
 from denselab.inference.stores import LocalPlace, is_url, open_store, place_of, walk_store
@@ -103,6 +104,15 @@ def test_results_in_a_store_go_by_their_urls(memory: object, engine: TorchEngine
             (result,), _ = predict_files(Job(plan_for(engine), place, model="m"), sources, quiet=True)
         assert (result.already, result.source) == (done, "memory://photos/a.png")
         assert result.written["labels"] == "memory://out/labels/a.png"
+
+
+def test_a_picture_that_left_its_store_costs_no_other(memory: object, exported_folder: Path, tmp_path: Path) -> None:
+    """On a cluster, one that was deleted after it had been listed ended the work on all of them."""
+    paths = np.array(["memory://photos/gone.png", "memory://photos/a.png"])
+    rows = Predict(Remote(str(exported_folder), str(tmp_path)), {})({"path": paths})
+    assert [bool(error) for error in rows["error"]] == [True, False]
+    assert "there is no such picture" in rows["error"][0]
+    assert (tmp_path / "labels" / "a.png").exists()
 
 
 def test_what_cannot_be_opened_is_told() -> None:

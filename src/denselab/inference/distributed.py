@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -17,13 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.engine.open import EngineName
-from denselab.errors import ConfigError, MissingExtra, install
+from denselab.errors import ConfigError, MissingExtra, NoSuchPath, install
 from denselab.inference.inputs import Skipped, Source
+from denselab.inference.results import Result
 from denselab.numbers import flags, size
 
 logger = logging.getLogger(__name__)
 
 BATCH = 8  # pictures handed out at a time: what a lost machine loses
+ACTORS = (1, 8)  # copies of the model, at least and at most
 LOCAL = "local"  # the address of a cluster that is started here, for as long as the work goes on
 
 
@@ -38,7 +40,7 @@ def predict_dataset(
     options: Mapping[str, Any] | None = None,
     redo: bool = False,
     overlays: bool = True,
-    actors: int | tuple[int, int] = (1, 8),
+    actors: int | tuple[int, int] = ACTORS,
     cpus: float = 1,
     gpus: float = 0,
 ) -> Any:
@@ -55,19 +57,31 @@ def predict_dataset(
     ConfigError for a dataset without the column.
     """
     flags(redo=redo, overlays=overlays)
-    data = _ray_data()
     columns = dataset.columns()
     if "path" not in (columns or ()):
         raise ConfigError(
             f"`dataset` has the columns {columns}; it needs `path`: ray.data.from_items([{{'path': ...}}])"
         )
     low, high = size(actors if isinstance(actors, Sequence) else (actors, actors), "`actors`")
-    settings = (Remote(str(model), str(out), device, output_stride, engine, redo, overlays), dict(options or {}))
+    how = Remote(str(model), str(out), device, output_stride, engine, redo, overlays)
+    return _mapped(dataset, how, options or {}, (low, high), cpus, gpus)
+
+
+def _mapped(
+    dataset: Any,
+    how: Remote,
+    options: Mapping[str, Any],
+    actors: tuple[int, int] = ACTORS,
+    cpus: float = 1,
+    gpus: float = 0,
+) -> Any:
+    """`predict_dataset` for a dataset that was checked."""
+    low, high = actors
     return dataset.map_batches(
         Predict,
-        fn_constructor_args=settings,
+        fn_constructor_args=(how, dict(options)),
         batch_size=BATCH,
-        compute=data.ActorPoolStrategy(min_size=low, max_size=high),
+        compute=_ray_data().ActorPoolStrategy(min_size=low, max_size=high),
         num_cpus=cpus,
         num_gpus=gpus,
         max_restarts=-1,
@@ -119,11 +133,15 @@ class Predict:
         from denselab.inference.job import Job
         from denselab.inference.stores import is_url, place_of, walk_store
 
-        source: Source = next(walk_store(path)) if is_url(path) else Source(Path(path), PurePosixPath(stem))
-        source = type(source)(**{**vars(source), "stem": PurePosixPath(stem)})
-        with place_of(self.how.out) as place:
-            job = Job(self.plan, place, overlays=self.how.overlays, model=self.key, redo=self.how.redo)
-            results, skipped = predict_files(job, [source], claim=False, quiet=True)
+        results, skipped = list[Result](), list[Skipped]()
+        try:
+            found: Source = next(walk_store(path)) if is_url(path) else Source(Path(path), PurePosixPath(stem))
+            source = replace(found, stem=PurePosixPath(stem))
+            with place_of(self.how.out) as place:
+                job = Job(self.plan, place, overlays=self.how.overlays, model=self.key, redo=self.how.redo)
+                results, skipped = predict_files(job, [source], claim=False, quiet=True)
+        except NoSuchPath as error:  # it has left its store meanwhile: one picture, not all of them
+            skipped = [Skipped(path, str(error))]
         row: dict[str, Any] = {"file": path, "height": -1, "width": -1, "shares": "{}", "confidence": float("nan")}
         row |= {"seconds": 0.0, "error": skipped[0].reason if skipped else ""}
         if results:
@@ -145,18 +163,8 @@ def predict_on_ray(
     ray.init(address=None if address == LOCAL else address, ignore_reinit_error=True, log_to_driver=False)
     try:
         items = [{"path": _absolute(source), "stem": str(source.stem)} for source in sources]
-        found = predict_dataset(
-            data.from_items(items),
-            _absolute_name(how.model),
-            _absolute_name(how.out),
-            device=how.device,
-            output_stride=how.output_stride,
-            engine=how.engine,
-            options=options,
-            redo=how.redo,
-            overlays=how.overlays,
-        )
-        yield from found.iter_rows()
+        there = replace(how, model=_absolute_name(how.model), out=_absolute_name(how.out))
+        yield from _mapped(data.from_items(items), there, options).iter_rows()
     finally:
         if address == LOCAL:
             ray.shutdown()

@@ -303,12 +303,7 @@ def _summary(film: Film, options: FilmOptions, smoother: Smoother, tally: _Tally
 
 
 def predict_frames(
-    job: Job,
-    sources: Iterable[Source],
-    options: FilmOptions,
-    *,
-    total: int | None = None,
-    quiet: bool = False,
+    job: Job, sources: Iterable[Source], options: FilmOptions, *, quiet: bool = False
 ) -> tuple[list[Result], list[Skipped]]:
     """Predict a folder of frames as a film, in the order of their names; results as for pictures, one by one.
 
@@ -320,7 +315,7 @@ def predict_frames(
     results: list[Result] = []
     skipped: list[Skipped] = []
     taken = islice(sources, 0, None, options.every)
-    with progress("predict", total, "frames", quiet) as bar, side_by_side(job.plan, total) as beside:
+    with progress("predict", None, "frames", quiet) as bar, side_by_side(job.plan, None) as beside:
         for source, reading in read_ahead(taken, partial(_read_frame, predictor, beside), *beside.ahead()):
             _predict_frame(job, source, reading, predictor, results, skipped)
             bar.advance(options.every)
