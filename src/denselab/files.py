@@ -226,6 +226,12 @@ def read_folder(folder: Path) -> dict[str, bytes]:
     return files
 
 
+def require_files(files: Mapping[str, bytes], names: Iterable[str], folder: Path) -> None:
+    """Raise CheckpointError where one of these is not among the files of a folder that was read."""
+    if missing := next((name for name in names if name not in files), None):
+        raise CheckpointError(f"{folder} has no {missing} in its manifest: it is damaged or of another kind")
+
+
 def read_member(folder: Path, name: str, limit: int = MAX_BYTES) -> bytes:
     """One file of a folder of ours, of at most `limit` bytes.
 

@@ -15,7 +15,9 @@ from denselab.data import Dataset
 from denselab.encoders.origin import Origin
 from denselab.encoders.weights import read_weights
 from denselab.engine.folder import load_engine
+from denselab.errors import CheckpointError
 from denselab.report.facts import read_run
+from denselab.training.initial import read_initial
 from denselab.training.network import make_network
 from denselab.training.run import run_training
 
@@ -96,3 +98,9 @@ def test_frozen_normalisation_stays_frozen_without_the_file(tmp_path: Path) -> N
         network = make_network(settings, 3, tmp_path)
     assert network.architecture.frozen_norm
     assert network.started_from == Origin("hub timm/resnet101", "0" * 64)
+
+
+def test_an_exported_model_has_no_weights_to_start_from(exported_folder: Path, tmp_path: Path) -> None:
+    """It was called no config of a model folder: KeyError('model.safetensors')."""
+    with pytest.raises(CheckpointError, match=r"holds an exported model \(model.onnx\) without model.safetensors"):
+        read_initial(exported_folder, tmp_path / "run")

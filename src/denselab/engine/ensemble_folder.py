@@ -17,7 +17,7 @@ from typing import Any
 from denselab.crf import Parameters
 from denselab.documents import parse_json, read_bytes
 from denselab.errors import CheckpointError, ConfigError
-from denselab.files import MANIFEST, json_bytes, link_folder, read_folder, unpack_json, write_folder
+from denselab.files import MANIFEST, json_bytes, link_folder, read_folder, require_files, unpack_json, write_folder
 from denselab.migration import migrated, stamped
 from denselab.run_folder import CARD, MODEL_CONFIG, refuse_a_run
 
@@ -73,8 +73,7 @@ def read_ensemble(folder: Path) -> StoredEnsemble:
     """The record of an ensemble's folder. Raises CheckpointError naming the file."""
     source = str(folder / MODEL_CONFIG)
     files = read_folder(folder)
-    if MODEL_CONFIG not in files:
-        raise CheckpointError(f"{folder} has no {MODEL_CONFIG} in its manifest; it is not a model folder of DenseLab")
+    require_files(files, (MODEL_CONFIG,), folder)
     record = migrated(unpack_json(files[MODEL_CONFIG], source), {1: dict}, source)
     try:
         joined = record[KEY]

@@ -19,7 +19,7 @@ from denselab.engine.stored_spec import spec_of, unknown_to_us
 from denselab.engine.torch_engine import TorchEngine
 from denselab.engine.weights import find_misfit
 from denselab.errors import CheckpointError, ConfigError
-from denselab.files import Content, json_bytes, read_folder, unpack_json, write_folder
+from denselab.files import Content, json_bytes, read_folder, require_files, unpack_json, write_folder
 from denselab.models.base import SegmentationModel
 from denselab.run_folder import CARD, MODEL_CONFIG, WEIGHTS, exported_graph, find_model_folder
 from denselab.tensors import require_finite, tensor_parts, unpack_tensors
@@ -85,16 +85,7 @@ def load_engine(folder: str | Path, device: str = "auto", output_stride: int | N
     Raises CheckpointError naming the file, and ConfigError where the network offers no choice of output stride.
     """
     folder = find_model_folder(Path(folder))
-    files = read_folder(folder)
-    refuse_ensemble(folder)
-    for name in (MODEL_CONFIG, WEIGHTS):
-        if name == WEIGHTS and (graph := exported_graph(files)):
-            raise CheckpointError(
-                f"{folder} holds an exported model ({graph}) without {WEIGHTS}, which this needs: predict and eval "
-                "run it; for anything else use the folder that it was exported from"
-            )
-        if name not in files:
-            raise CheckpointError(f"{folder} has no {name} in its manifest; it is not a model folder of DenseLab")
+    files = network_files(folder)
     source = str(folder / MODEL_CONFIG)
     config = current_config(unpack_json(files[MODEL_CONFIG], source), source)
     spec = spec_of(config, source)
@@ -110,6 +101,19 @@ def load_engine(folder: str | Path, device: str = "auto", output_stride: int | N
     network.load_state_dict(tensors)
     target = resolve_device(device)
     return TorchEngine(spec, network.to(target).to(memory_format=torch.channels_last).eval(), target)
+
+
+def network_files(folder: Path) -> dict[str, bytes]:
+    """The files of a model folder that holds one network and its weights. Raises CheckpointError for any other."""
+    files = read_folder(folder)
+    refuse_ensemble(folder)
+    if graph := exported_graph(files):
+        raise CheckpointError(
+            f"{folder} holds an exported model ({graph}) without {WEIGHTS}, which this needs: predict and eval "
+            "run it; for anything else use the folder that it was exported from"
+        )
+    require_files(files, (MODEL_CONFIG, WEIGHTS), folder)
+    return files
 
 
 def _network(architecture: Architecture, config: Mapping[str, Any], source: str) -> SegmentationModel:

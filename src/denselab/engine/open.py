@@ -10,7 +10,7 @@ from denselab.engine.ensemble_folder import MEMBERS
 from denselab.engine.hub import download_model, is_hub_id, is_torchvision
 from denselab.engine.stored_spec import read_spec
 from denselab.errors import CheckpointError, ConfigError
-from denselab.files import MANIFEST, read_folder, read_member
+from denselab.files import MANIFEST, read_folder, read_member, require_files
 from denselab.run_folder import (
     IR_GRAPH,
     IR_WEIGHTS,
@@ -69,9 +69,7 @@ def open_folder(
             f"`output_stride` {output_stride} for {folder}: an exported model keeps the one it was exported with"
         )
     files = read_folder(folder)
-    for needed in (file, MODEL_CONFIG, *((IR_WEIGHTS,) if file == IR_GRAPH else ())):
-        if needed not in files:
-            raise CheckpointError(f"{folder} has no {needed} in its manifest; it is not a model folder of DenseLab")
+    require_files(files, (file, MODEL_CONFIG, *((IR_WEIGHTS,) if file == IR_GRAPH else ())), folder)
     spec, source, again = read_spec(folder), str(folder / file), _reader(folder)
     if chosen == "onnx":
         from denselab.engine.onnx_engine import onnx_engine

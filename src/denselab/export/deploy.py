@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from denselab.documents import parse_json, read_bytes
 from denselab.engine.engine import Engine
 from denselab.engine.folder import config_bytes
 from denselab.engine.graph_engine import LABELS
@@ -334,12 +333,3 @@ def versions_of(*names: str) -> dict[str, str]:
         except packages.PackageNotFoundError:
             continue
     return found
-
-
-def read_export(folder: Path) -> dict[str, Any]:
-    """The export.json of an exported model folder; {} where there is none."""
-    try:
-        facts = parse_json(read_bytes(folder / EXPORT))
-    except (OSError, ValueError):
-        return {}
-    return facts if isinstance(facts, dict) else {}

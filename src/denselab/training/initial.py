@@ -2,20 +2,21 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
 from denselab.config import Settings, make_settings
 from denselab.crf_layer.with_crf import plain_name
-from denselab.encoders.origin import Origin, stored_origin
+from denselab.encoders.origin import Origin
 from denselab.encoders.weights import for_channels
+from denselab.engine.folder import network_files
 from denselab.engine.formats import current_config, current_weights
-from denselab.engine.stored import require_sound_config
+from denselab.engine.spec import Architecture
+from denselab.engine.stored_spec import spec_of
 from denselab.errors import CheckpointError, ConfigError, NoSuchPath
-from denselab.files import read_folder, read_member, unpack_json
+from denselab.files import read_member, unpack_json
 from denselab.models.base import SegmentationModel
 from denselab.run_folder import MODEL_CONFIG, WEIGHTS, find_model_folder, has_state
 from denselab.tensors import require_finite, unpack_tensors
@@ -59,24 +60,18 @@ def read_initial(folder: str | Path, run: Path) -> Initial:
         if not resuming:
             raise
         found = find_model_folder(run)
-    files = {MODEL_CONFIG: read_member(found, MODEL_CONFIG)} if resuming else read_folder(found)
+    files = {MODEL_CONFIG: read_member(found, MODEL_CONFIG)} if resuming else network_files(found)
     source = str(found / MODEL_CONFIG)
     config = current_config(unpack_json(files[MODEL_CONFIG], source), source)
-    require_sound_config(config, source)
-    try:
-        stored, preprocessing = config["architecture"], config["preprocessing"]
-        parts = {key: stored[key] for key in ("encoder", "output_stride", "aux")}
-        network = make_settings({"model": stored["name"], **parts}, source)
-        mean, std = preprocessing["mean"], preprocessing["std"]
-        tensors = {} if resuming else current_weights(unpack_tensors(files[WEIGHTS], str(found / WEIGHTS)), config)
-        require_finite(tensors, str(found / WEIGHTS))
-        origin = _origin(found, stored_origin(config["started_from"]), files.get(WEIGHTS))
-        return Initial(
-            *(found, network, _crf_settings(stored, source), tuple(mean), tuple(std), tensors),
-            *(bool(stored["frozen_norm"]), origin),
-        )
-    except (KeyError, TypeError, IndexError) as error:
-        raise CheckpointError(f"{source} is not the config of a model folder: {error!r}") from None
+    spec = spec_of(config, source)
+    stored, preprocessing = spec.architecture, spec.preprocessing
+    parts = {"encoder": stored.encoder, "output_stride": stored.output_stride, "aux": stored.aux}
+    network = make_settings({"model": stored.name, **parts}, source)
+    tensors = {} if resuming else current_weights(unpack_tensors(files[WEIGHTS], str(found / WEIGHTS)), config)
+    require_finite(tensors, str(found / WEIGHTS))
+    origin = _origin(found, spec.started_from, files.get(WEIGHTS))
+    given = preprocessing.mean, preprocessing.std, tensors, stored.frozen_norm
+    return Initial(found, network, _crf_settings(stored, source), *given, origin)
 
 
 def _origin(folder: Path, before: Origin | None, weights: bytes | None) -> Origin:
@@ -85,11 +80,12 @@ def _origin(folder: Path, before: Origin | None, weights: bytes | None) -> Origi
     return Origin(source, hashlib.sha256(weights).hexdigest() if weights else None)
 
 
-def _crf_settings(architecture: Mapping[str, Any], source: str) -> Settings:
-    """The CRF layer of a stored architecture as settings with the prefix crf_."""
-    crf = architecture["crf_layer"] or {}
-    values = {f"crf_{key}": value for key, value in crf.items()}
-    return make_settings({"crf_layer": True, **values} if crf else {}, source)
+def _crf_settings(architecture: Architecture, source: str) -> Settings:
+    """The CRF layer of an architecture as settings with the prefix crf_."""
+    if architecture.crf_layer is None:
+        return make_settings({}, source)
+    values = {f"crf_{key}": value for key, value in asdict(architecture.crf_layer).items()}
+    return make_settings({"crf_layer": True, **values}, source)
 
 
 def start_from(model: SegmentationModel, initial: Initial) -> str:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from denselab.errors import CheckpointError
-from denselab.files import Content, json_bytes, read_newest_folder, unpack_json, write_folder
+from denselab.files import Content, json_bytes, read_newest_folder, require_files, unpack_json, write_folder
 from denselab.migration import Record, migrated, ours, stamped, writer
 from denselab.models.unet import Up
 from denselab.run_folder import AVERAGE, LAST, OPTIMIZER, STATE, WEIGHTS, has_state
@@ -109,9 +109,7 @@ def load_last(
     if not has_state(run):
         raise CheckpointError(f"{run} has no {LAST}/ to resume from; start without `resume`")
     files, damage = read_newest_folder(folder)
-    for name in (STATE, WEIGHTS, OPTIMIZER, *((AVERAGE,) if average is not None else ())):
-        if name not in files:
-            raise CheckpointError(f"{folder} has no {name} in its manifest: it is damaged or of another kind of run")
+    require_files(files, (STATE, WEIGHTS, OPTIMIZER, *((AVERAGE,) if average is not None else ())), folder)
     source = str(folder / STATE)
     record = migrated(unpack_json(files[STATE], source), {1: _from_1}, source)
     wrote = writer(record)
