@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from denselab.encoders.stages import Stages, stages_ending_with
-from denselab.encoders.vgg import BLOCKS, FC6_KERNEL, vgg_convolutions, vgg_normalisations
-from denselab.encoders.weights import Weights, for_channels
-from denselab.errors import CheckpointError
+from denselab.encoders.vgg import BLOCKS, FC6_KERNEL, fill_vgg, vgg_convolutions
+from denselab.encoders.weights import Weights
 from denselab.layers.conv import kaiming_init
 from denselab.layers.geometry import Grid
 
@@ -145,15 +144,4 @@ def load_atrous_weights(trunk: AtrousVGG16, weights: Weights) -> None:
             units = len(bias6) // layer.out_channels
             found[name] = (taken[0], bias6[::units])
             found[name.replace("fc6", "fc7")] = (taken[1], bias7[:: len(bias7) // following.out_channels])
-    norms = vgg_normalisations(weights) if trunk.batch_norm else {}
-    try:
-        for name, (weight, bias) in found.items():
-            fitting = for_channels(trunk.in_channels, weight) if name == "conv1_1" else weight
-            trunk.get_submodule(name).load_state_dict({"weight": fitting, "bias": bias})
-        for name, values in norms.items():
-            trunk.get_submodule(name).load_state_dict(values)
-    except (RuntimeError, AttributeError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise CheckpointError(
-            f"{weights}: not the weights of this VGG-16 ({reason}); download them again, or choose others"
-        ) from error
+    fill_vgg(weights, found, trunk.get_submodule, trunk.get_submodule if trunk.batch_norm else None)

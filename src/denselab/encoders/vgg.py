@@ -6,7 +6,7 @@ those after. The variant with batch normalisation (not in the paper: Ioffe and S
 later) is torchvision's and timm's vgg16_bn: convolution with bias, normalisation, ReLU.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import cast
 
@@ -211,17 +211,31 @@ def load_imagenet_weights(trunk: VGG16, classifier: VGG16Classifier | None, weig
 
     Raises CheckpointError, naming the source, if the weights do not fit.
     """
-    convolutions = vgg_convolutions(weights)
+    found = vgg_convolutions(weights)
+    connected = {name: found.pop(name) for name in ("fc6", "fc7") if name in found}
+    fill_vgg(weights, found, trunk.get_submodule, trunk.get_submodule if trunk.batch_norm else None)
+    if classifier is not None:
+        fill_vgg(weights, connected, classifier.get_submodule)
+
+
+def fill_vgg(
+    weights: Weights,
+    convolutions: Mapping[str, tuple[Tensor, Tensor]],
+    layer_of: Callable[[str], nn.Module],
+    norm_of: Callable[[str], nn.Module] | None = None,
+) -> None:
+    """Copy convolutions (weight, bias) of a file into the layers of these names.
+
+    norm_of: the layers of the file's normalisation, "bn1_1" and so on, which are filled too.
+    Raises CheckpointError, naming the source, if they do not fit.
+    """
     with _refusing(weights):
         for name, (weight, bias) in convolutions.items():
-            place = classifier if name in ("fc6", "fc7") else trunk
-            if place is None:
-                continue
-            layer = cast(nn.Conv2d, place.get_submodule(name))
+            layer = cast(nn.Conv2d, layer_of(name))
             fitting = for_channels(layer.in_channels, weight) if name == "conv1_1" else weight
             layer.load_state_dict({"weight": fitting, "bias": bias})
-        for name, values in vgg_normalisations(weights).items() if trunk.batch_norm else ():
-            trunk.get_submodule(name).load_state_dict(values)
+        for name, values in vgg_normalisations(weights).items() if norm_of else ():
+            norm_of(name).load_state_dict(values)
 
 
 def vgg16_with_classifier(

@@ -38,8 +38,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from denselab.encoders.stages import Stages, below
-from denselab.encoders.vgg import FC6_KERNEL, FC_CHANNELS, VGG16, vgg_convolutions, vgg_normalisations
-from denselab.encoders.weights import Weights, for_channels
+from denselab.encoders.vgg import FC6_KERNEL, FC_CHANNELS, VGG16, fill_vgg, vgg_convolutions
+from denselab.encoders.weights import Weights
 from denselab.layers.conv import kaiming_init
 from denselab.layers.norm import normalised
 from denselab.layers.pad import pad_to_multiple
@@ -136,14 +136,11 @@ def load_vgg_weights(model: DeconvNet, weights: Weights, *, batch_norm: bool) ->
 
     Raises CheckpointError naming the file if its contents do not fit.
     """
-    for name, (weight, bias) in vgg_convolutions(weights).items():
-        layer = (model if name in ("fc6", "fc7") else model.encoder).get_submodule(name)
-        assert isinstance(layer, nn.Conv2d)
-        if layer.out_channels == len(bias):
-            weight = for_channels(layer.in_channels, weight)
-            layer.load_state_dict({"weight": weight, "bias": bias})
-    for name, values in vgg_normalisations(weights).items() if batch_norm else ():
-        model.encoder.get_submodule(name).load_state_dict(values)
+    found, encoder = vgg_convolutions(weights), model.encoder.get_submodule
+    connected = {name: found.pop(name) for name in ("fc6", "fc7") if name in found}
+    fill_vgg(weights, found, encoder, encoder if batch_norm else None)
+    fitting = {name: pair for name, pair in connected.items() if len(pair[1]) == model.fc6.out_channels}
+    fill_vgg(weights, fitting, model.get_submodule)
 
 
 def build_deconvnet(options: ModelOptions, fc_channels: int = FC_CHANNELS) -> DeconvNet:

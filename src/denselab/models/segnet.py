@@ -37,8 +37,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from denselab.encoders.stages import Stages, stages_ending_with
-from denselab.encoders.vgg import BLOCKS, vgg_convolutions, vgg_normalisations
-from denselab.encoders.weights import Weights, for_channels
+from denselab.encoders.vgg import BLOCKS, fill_vgg, vgg_convolutions
+from denselab.encoders.weights import Weights
 from denselab.layers.conv import kaiming_init
 from denselab.layers.pad import pad_to_multiple
 from denselab.layers.unpool import MaxUnpool, max_pool_with_indices
@@ -221,15 +221,13 @@ def load_vgg_weights(model: SegNet, weights: Weights, *, batch_norm: bool) -> No
 
     batch_norm: the file is vgg16_bn's, and its normalisation is loaded too
     """
-    for name, (weight, bias) in vgg_convolutions(weights).items():
-        if name in ("fc6", "fc7"):
-            continue  # SegNet drops these layers, which keeps it small
-        layer = model.get_submodule(name)
-        assert isinstance(layer, nn.Conv2d)
-        weight = for_channels(layer.in_channels, weight)
-        layer.load_state_dict({"weight": weight, "bias": bias})
-    for name, values in vgg_normalisations(weights).items() if batch_norm else ():
-        model.get_submodule(name.replace("bn", "conv") + "_bn").load_state_dict(values)
+    found = vgg_convolutions(weights)
+    kept = {name: found[name] for name in found if name not in ("fc6", "fc7")}  # SegNet is small without these layers
+
+    def norm_of(name: str) -> nn.Module:
+        return model.get_submodule(name.replace("bn", "conv") + "_bn")
+
+    fill_vgg(weights, kept, model.get_submodule, norm_of if batch_norm else None)
 
 
 def build_segnet(options: ModelOptions, *, bayesian: bool = False, classifier: bool = False) -> SegNet:
