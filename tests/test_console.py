@@ -106,3 +106,22 @@ def test_a_slow_pace_is_told_in_seconds(seconds: float, told: str) -> None:
     bar = console.Progress("predict", 21, "rows")
     bar.done, bar.started = 7, time.monotonic() - seconds
     assert bar.line() == f"predict: 7/21, {2 * seconds} s left, {told}"
+
+
+def test_things_are_counted_as_they_are_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first counts when the second is asked for; one that the work stops at is not done."""
+    bars: list[console.Progress] = []
+
+    class Kept(console.Progress):
+        def __init__(self, *given: object) -> None:
+            super().__init__(*given)  # type: ignore[arg-type]
+            bars.append(self)
+
+    monkeypatch.setattr(console, "Progress", Kept)
+    done = []
+    for thing in console.tracked("abc", "letters", "letters", quiet=True):
+        done.append((thing, bars[0].done))
+        if thing == "b":
+            break
+    assert done == [("a", 0), ("b", 1)]
+    assert (bars[0].done, bars[0].total) == (1, 3)

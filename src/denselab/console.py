@@ -7,9 +7,9 @@ logging (denselab.log); only the command line calls `remark`.
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -17,6 +17,8 @@ from rich.progress import Progress as RichProgress
 from rich.segment import Segment
 
 from denselab.shown import shown
+
+Thing = TypeVar("Thing")
 
 PLAIN_LINE_SECONDS = 10.0  # interval of progress lines without a terminal
 NOTEBOOK_SECONDS = 0.5  # interval of a notebook's updates: each is a message to the browser
@@ -172,6 +174,16 @@ def progress(description: str, total: int | None, unit: str = "it", quiet: bool 
     else:
         with _bar() as bar:
             yield BarProgress(description, total, unit, bar)
+
+
+def tracked(
+    things: Collection[Thing], description: str, unit: str = "pictures", quiet: bool = False
+) -> Iterator[Thing]:
+    """The things one by one, with the progress of what is done with them."""
+    with progress(description, len(things), unit, quiet) as bar:
+        for thing in things:
+            yield thing
+            bar.advance()
 
 
 def _bar() -> RichProgress:

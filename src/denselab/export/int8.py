@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from denselab.console import progress
+from denselab.console import tracked
 from denselab.engine.graph_engine import PICTURES
 from denselab.errors import ParityError
 from denselab.export.centre_rows import centre_rows
@@ -104,11 +104,9 @@ def _by_error(
     logger.info(f"int8 loses too much: measuring each of {len(layers)} layers alone")
     exact = logits(write.model.SerializeToString(), pictures)
     errors = {}
-    with progress("measure", len(layers[:PROBED]), "layers", quiet) as bar:
-        for name in layers[:PROBED]:
-            alone = logits(write(tuple(other for other in layers if other != name), only=name), pictures)
-            errors[name] = float(np.mean([np.mean((a - e) ** 2) for a, e in zip(alone, exact, strict=True)]))
-            bar.advance()
+    for name in tracked(layers[:PROBED], "measure", "layers", quiet):
+        alone = logits(write(tuple(other for other in layers if other != name), only=name), pictures)
+        errors[name] = float(np.mean([np.mean((a - e) ** 2) for a, e in zip(alone, exact, strict=True)]))
     return sorted(errors, key=lambda name: -errors[name])
 
 

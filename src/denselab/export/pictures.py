@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from denselab.console import progress
+from denselab.console import tracked
 from denselab.data import Dataset, Item
 from denselab.data.dataset import open_as_named
 from denselab.data.draw.synthetic import write_synthetic
@@ -46,14 +46,12 @@ class CheckPictures:
     def measured(self, most: int) -> Iterator[tuple[str, Image, LabelMap | None]]:
         """(name, picture, class indices or None) of up to `most` of the items, evenly spread."""
         chosen = spread(self.items, most)
-        with progress("measure", len(chosen), "pictures", self.quiet) as bar:
-            for item in chosen:
-                if self.labelled:
-                    sample = self.dataset.read(item)
-                    yield item.name, sample.image, sample.labels
-                else:
-                    yield item.name, self.dataset.read_image(item), None
-                bar.advance()
+        for item in tracked(chosen, "measure", quiet=self.quiet):
+            if self.labelled:
+                sample = self.dataset.read(item)
+                yield item.name, sample.image, sample.labels
+            else:
+                yield item.name, self.dataset.read_image(item), None
 
     def calibration(self, most: int) -> list[NDArray[np.uint8]]:
         """Up to `most` training pictures as the network sees them, each (1, h, w, 3) uint8."""

@@ -12,11 +12,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 from threading import Thread
-from typing import Literal
 
 import numpy as np
 
@@ -55,22 +54,19 @@ WAIT = 0.5  # seconds between looks at pictures that another process has claimed
 Each = Callable[[Result], None]
 Ready = tuple[Result, Callable[[], object]]
 """The result of one picture, and what saves it."""
-State = Literal["read", "done", "taken", "ready"]
 
 
 @dataclass(frozen=True)
 class Opened:
     """A source that was looked at.
 
-    state: done before, taken by another process, read, with its pixels or rows, or predicted, with what came out.
+    predict: gives what came out, or computes it now; None: it was done before.
     other: the version that made the result that is there, where nothing else is wrong with it.
     """
 
-    state: State
-    mark: str = ""
-    picture: Pixels | Rows | None = None
+    mark: str
+    predict: Callable[[], Ready] | None
     other: str = ""
-    ready: Ready | None = None
 
 
 def predict_files(
@@ -170,13 +166,11 @@ class Worker:
             started = time.monotonic()
             try:
                 opened = opening.result()
-                if opened.state == "taken":
+                if opened is None:
                     yield source
                     continue
                 self._tell_other(opened.other)
-                ready = opened.ready
-                if opened.state == "read":
-                    ready = self._predict(source, opened.picture, opened.mark, self.job.plan)
+                ready = opened.predict() if opened.predict else None
             except (DataError, ResourceError, MemoryError) as error:
                 self._skip(source, error, started)
             else:
@@ -189,13 +183,13 @@ class Worker:
                     self.saving.append((source, ready[0], opened.mark, self.pool.submit(ready[1])))
             self.bar.advance()
 
-    def _open(self, source: Source) -> Opened:
+    def _open(self, source: Source) -> Opened | None:
         """Claim a source, see whether it is done, and read it: what can be done ahead, in another thread.
 
-        Where pictures run side by side, that thread also predicts it.
+        Where pictures run side by side, that thread also predicts it. None: another process has it.
         """
         if self.claims and not self.claims.take(str(source.stem)):
-            return Opened("taken")
+            return None
         try:
             found = self.job.found(source.stem)
             if self.foreign and not found:
@@ -204,18 +198,19 @@ class Worker:
             refuse_empty(path)  # and pipes, which would never answer
             mark = self.job.mark(path)
             if self.job.is_done(source.stem, mark, found):
-                return Opened("done", mark)
+                return Opened(mark, None)
             rows = huge_rows(path) if self.job.by_rows and path is source.path else None
             picture = source.read_at(path, self.job.plan.spec.preprocessing) if rows is None else rows
         except BaseException:
             self._release(source)
             raise
-        opened = Opened("read", mark, picture, "" if self.job.redo else other_version(mark, found))
+        other = "" if self.job.redo else other_version(mark, found)
         if not self.beside.takes(picture):
-            return opened
-        return replace(opened, state="ready", ready=self._predict(source, picture, mark, self.beside.plan))
+            return Opened(mark, partial(self._predict, source, picture, mark, self.job.plan), other)
+        ready = self._predict(source, picture, mark, self.beside.plan)
+        return Opened(mark, lambda: ready, other)
 
-    def _predict(self, source: Source, picture: Pixels | Rows | None, mark: str, plan: Plan) -> Ready:
+    def _predict(self, source: Source, picture: Pixels | Rows, mark: str, plan: Plan) -> Ready:
         """The result of one picture, and what saves it."""
         started, job = time.monotonic(), self.job
         targets = job.targets(source.stem)
@@ -225,7 +220,6 @@ class Worker:
                 if job.submission is not None:
                     job.submission.add(f"{source.stem}{source.path.suffix}", prediction)
                 return self._result(source, prediction, started), partial(self._save, source, prediction, mark)
-            assert picture is not None, "read"
             done = predict_rows(plan, picture, job.out, source.stem, mark, self.bar, targets)
         except BaseException:
             self._release(source)

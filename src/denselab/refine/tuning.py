@@ -12,7 +12,7 @@ from statistics import median
 
 import numpy as np
 
-from denselab.console import progress
+from denselab.console import progress, tracked
 from denselab.crf import Parameters, refined
 from denselab.data import Dataset, Item
 from denselab.data.folds import halves
@@ -200,14 +200,12 @@ def _fill(
 ) -> float:
     """Run the network over as much of the tuning half as its share of the time allows; returns seconds per picture."""
     started = time.monotonic()
-    with progress("network", len(items), "pictures", quiet) as bar:
-        for item in items:
-            if len(cache.pictures) >= LEAST and deadline.share(CACHING_SHARE) < 0:
-                logger.info(f"the time allows {len(cache.pictures)} of {len(items)} pictures to choose on")
-                break
-            sample = dataset.read(item)
-            cache.add(sample.name, plan.shown(sample.image), sample.labels, planes_of(plan, sample.image))
-            bar.advance()
+    for item in tracked(items, "network", quiet=quiet):
+        if len(cache.pictures) >= LEAST and deadline.share(CACHING_SHARE) < 0:
+            logger.info(f"the time allows {len(cache.pictures)} of {len(items)} pictures to choose on")
+            break
+        sample = dataset.read(item)
+        cache.add(sample.name, plan.shown(sample.image), sample.labels, planes_of(plan, sample.image))
     return (time.monotonic() - started) / len(cache.pictures)
 
 
@@ -288,18 +286,16 @@ def _judge(
     """
     kept = [KeptLabels() for _ in range(1 + len(candidates))]
     done: list[Item] = []
-    with progress("judge", len(items), "pictures", quiet) as bar:
-        for item in items:
-            if len(done) >= LEAST and deadline.left() < 0:
-                logger.info(f"the time allows {len(done)} of {len(items)} pictures to judge on")
-                break
-            image = dataset.read_image(item)
-            probs, image = planes_of(plan, image), plan.shown(image)
-            for labels, parameters in zip(kept, (None, *candidates), strict=True):
-                marginals = probs if parameters is None else refined(image, probs, parameters)
-                labels.keep(item.name, marginals.argmax(axis=0).astype(dataset.label_space.dtype))
-            done.append(item)
-            bar.advance()
+    for item in tracked(items, "judge", quiet=quiet):
+        if len(done) >= LEAST and deadline.left() < 0:
+            logger.info(f"the time allows {len(done)} of {len(items)} pictures to judge on")
+            break
+        image = dataset.read_image(item)
+        probs, image = planes_of(plan, image), plan.shown(image)
+        for labels, parameters in zip(kept, (None, *candidates), strict=True):
+            marginals = probs if parameters is None else refined(image, probs, parameters)
+            labels.keep(item.name, marginals.argmax(axis=0).astype(dataset.label_space.dtype))
+        done.append(item)
     return [count_pictures(_maps(dataset, done, labels), dataset.label_space) for labels in kept]
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from denselab.console import progress
+from denselab.console import tracked
 from denselab.data.dataset import Dataset, Item
 from denselab.data.feed.resample import resize_labels
 from denselab.data.feed.resize import resize_image
@@ -117,14 +117,12 @@ class CropDataset(Dataset):
 def object_crops(dataset: Dataset, imgsz: tuple[int, int], quiet: bool = False) -> CropDataset:
     """Stage 1: a crop around each object of train and val. Raises DataError where a split has none."""
     items: list[CropItem] = []
-    with progress("objects", len(dataset.items), "pictures", quiet) as bar:
-        for item in dataset.items:
-            if item.split in ("train", "val"):
-                objects = read_objects(dataset, item)
-                boxes = enlarged(objects.boxes, ENLARGE)
-                for (number, index), box in zip(objects.classes.items(), boxes.tolist(), strict=True):
-                    items.append(_item(item, number, index, box, number))
-            bar.advance()
+    for item in tracked(dataset.items, "objects", quiet=quiet):
+        if item.split in ("train", "val"):
+            objects = read_objects(dataset, item)
+            boxes = enlarged(objects.boxes, ENLARGE)
+            for (number, index), box in zip(objects.classes.items(), boxes.tolist(), strict=True):
+                items.append(_item(item, number, index, box, number))
     logger.info(f"stage 1: {len(items)} objects, from {source_of(dataset.items[0])}")
     return _finished(dataset, items, imgsz)
 
@@ -141,13 +139,11 @@ def proposal_crops(
     kept = _stored(run, source) if run else {}
     items: list[CropItem] = []
     fresh: dict[str, Any] = {}
-    with progress("proposals", len(dataset.items), "pictures", quiet) as bar:
-        for item in dataset.items:
-            if item.split in ("train", "val"):
-                rows = kept[item.name] if item.name in kept else _proposals(dataset, item, imgsz, source)
-                fresh[item.name] = rows
-                items += [_item(item, i, row[0], row[1:], 0) for i, row in enumerate(rows)]
-            bar.advance()
+    for item in tracked(dataset.items, "proposals", quiet=quiet):
+        if item.split in ("train", "val"):
+            rows = kept[item.name] if item.name in kept else _proposals(dataset, item, imgsz, source)
+            fresh[item.name] = rows
+            items += [_item(item, i, row[0], row[1:], 0) for i, row in enumerate(rows)]
     if run and fresh != kept:
         write_json(run / STAGE_PROPOSALS, {"source": source, "overlap": OVERLAP, "boxes": fresh})
     logger.info(f"stage 2: {len(items)} proposals from {source} that overlap an object by {OVERLAP:g} or more")

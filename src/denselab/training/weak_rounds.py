@@ -17,7 +17,7 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 
 from denselab.config import TrainConfig
-from denselab.console import progress
+from denselab.console import tracked
 from denselab.data.feed.fit import fit_size
 from denselab.data.feed.resample import resize_labels
 from denselab.data.feed.resize import resize_image
@@ -76,12 +76,10 @@ def settle_round(
     """
     if accelerator.is_main_process:
         items, chosen = settled_in_rounds(data), dict[str, list[int]]()
-        with progress(f"labels of round {number}", len(items), "pictures") as bar:
-            for position, item in enumerate(items):
-                seed = [config.seed, number, position]
-                if isinstance(item.source, BoxLabels):
-                    chosen[item.name] = _segments_of_boxes(data, item, item.source, config, run, seen, seed)
-                bar.advance()
+        for position, item in enumerate(tracked(items, f"labels of round {number}")):
+            seed = [config.seed, number, position]
+            if isinstance(item.source, BoxLabels):
+                chosen[item.name] = _segments_of_boxes(data, item, item.source, config, run, seen, seed)
         write_json(run / WEAK / f"round-{number}.json", {"chosen": chosen})
     accelerator.wait_for_everyone()
     return with_round(data, run, number)
