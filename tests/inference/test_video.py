@@ -187,7 +187,7 @@ def test_a_folder_of_frames(engine: TorchEngine, tmp_path: Path) -> None:
     (tmp_path / "in" / "002.png").write_bytes(b"x")
     sources, _ = find_sources([str(tmp_path / "in")])
     results, skipped = predict_frames(
-        job_for(engine, tmp_path / "out"), sources, FilmOptions(smooth="mean"), total=5, quiet=True
+        job_for(engine, tmp_path / "out"), sources, FilmOptions(smooth="mean"), quiet=True
     )
     assert [Path(s.path).name for s in skipped] == ["002.png"]
     assert [Path(r.source).name for r in results] == ["000.png", "001.png", "003.png", "004.png"]

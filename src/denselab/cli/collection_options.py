@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -92,13 +93,7 @@ def _some(found: Iterator[Source], name: str, shard: str | None, closed: Sequenc
             f"nothing to predict: {name}: holds no picture ({', '.join(PICTURE_SUFFIXES[:4])}, ...); "
             "give picture files, or folders or patterns that hold some"
         )
-
-    def rest() -> Iterator[Source]:
-        if first is not None:
-            yield first
-        yield from found
-
-    return rest()
+    return chain(() if first is None else (first,), found)
 
 
 def counting(inputs: list[str], out: str, shard_text: str | None) -> Callable[[], int] | None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from denselab.encoders.stages import Stages, stages_ending_with
-from denselab.encoders.vgg import BLOCKS, FC6_KERNEL, fill_vgg, vgg_convolutions
+from denselab.encoders.vgg import BLOCKS, FC6_KERNEL, fill_vgg, vgg_parts
 from denselab.encoders.weights import Weights
 from denselab.layers.conv import kaiming_init
 from denselab.layers.geometry import Grid
@@ -134,10 +134,9 @@ def load_atrous_weights(trunk: AtrousVGG16, weights: Weights) -> None:
 
     Raises CheckpointError, naming the source, if the weights do not fit.
     """
-    found = vgg_convolutions(weights)
-    connected = [found.pop(name) for name in ("fc6", "fc7") if name in found]
+    found, connected = vgg_parts(weights)
     for name, layer in trunk.named_children() if connected else ():
-        (fc6, bias6), (fc7, bias7) = connected
+        (fc6, bias6), (fc7, bias7) = connected.values()
         if isinstance(layer, nn.Conv2d) and name.startswith("fc6"):
             following = cast(nn.Conv2d, trunk.get_submodule(name.replace("fc6", "fc7")))
             taken = decimated(fc6, fc7, layer.kernel_size[0], layer.out_channels)

@@ -25,6 +25,8 @@ FC_CHANNELS = 4096
 FC6_KERNEL = 7
 
 Switches = dict[str, tuple[Tensor, tuple[int, int]]]  # {"pool1": (pool indices, (H, W) before the pool)}
+Layers = dict[str, tuple[Tensor, Tensor]]
+"""(weight, bias) by layer."""
 
 
 class VGG16(nn.Module):
@@ -171,7 +173,7 @@ class VGG16Classifier(nn.Module):
         return pool5.conv(self.fc6.kernel_size[0], pad=int(self.fc6.padding[0]))
 
 
-def vgg_convolutions(weights: Weights) -> dict[str, tuple[Tensor, Tensor]]:
+def vgg_convolutions(weights: Weights) -> Layers:
     """{"conv1_1": (weight, bias), ..., "conv5_3", "fc6", "fc7"} of an ImageNet VGG-16 in timm's or torchvision's names.
 
     Weights are (out, in, k, k), RGB: torchvision's fully connected fc6 (4096, 25088) is the convolution (4096, 512, 7,
@@ -187,6 +189,12 @@ def vgg_convolutions(weights: Weights) -> dict[str, tuple[Tensor, Tensor]]:
             weight, bias = found[name]
             found[name] = (weight.reshape(len(bias), -1, kernel, kernel), bias)
         return found
+
+
+def vgg_parts(weights: Weights) -> tuple[Layers, Layers]:
+    """`vgg_convolutions` in two: those of the trunk; fc6 and fc7, or {}."""
+    found = vgg_convolutions(weights)
+    return found, {name: found.pop(name) for name in ("fc6", "fc7") if name in found}
 
 
 def vgg_normalisations(weights: Weights) -> dict[str, dict[str, Tensor]]:
@@ -211,8 +219,7 @@ def load_imagenet_weights(trunk: VGG16, classifier: VGG16Classifier | None, weig
 
     Raises CheckpointError, naming the source, if the weights do not fit.
     """
-    found = vgg_convolutions(weights)
-    connected = {name: found.pop(name) for name in ("fc6", "fc7") if name in found}
+    found, connected = vgg_parts(weights)
     fill_vgg(weights, found, trunk.get_submodule, trunk.get_submodule if trunk.batch_norm else None)
     if classifier is not None:
         fill_vgg(weights, connected, classifier.get_submodule)
@@ -220,7 +227,7 @@ def load_imagenet_weights(trunk: VGG16, classifier: VGG16Classifier | None, weig
 
 def fill_vgg(
     weights: Weights,
-    convolutions: Mapping[str, tuple[Tensor, Tensor]],
+    convolutions: Layers,
     layer_of: Callable[[str], nn.Module],
     norm_of: Callable[[str], nn.Module] | None = None,
 ) -> None:
@@ -234,8 +241,9 @@ def fill_vgg(
             layer = cast(nn.Conv2d, layer_of(name))
             fitting = for_channels(layer.in_channels, weight) if name == "conv1_1" else weight
             layer.load_state_dict({"weight": fitting, "bias": bias})
-        for name, values in vgg_normalisations(weights).items() if norm_of else ():
-            norm_of(name).load_state_dict(values)
+        if norm_of is not None:
+            for name, values in vgg_normalisations(weights).items():
+                norm_of(name).load_state_dict(values)
 
 
 def vgg16_with_classifier(

@@ -35,7 +35,7 @@ def content_of(engine: Engine) -> str:
 def _of_network(network: Any) -> str:
     """A digest of a network's modules and tensors, made anew where one of them has changed since the last time."""
     modules = [(name, type(module).__qualname__, _settings(module)) for name, module in network.named_modules()]
-    state = modules, [(name, tensor.data_ptr(), _version(tensor)) for name, tensor in _tensors(network)]
+    state = modules, tensors_state(network)
     if (known := _digests.get(network)) and known[0] == state:
         return known[1]
     digest = hashlib.sha256(repr(modules).encode())
@@ -63,9 +63,9 @@ def _tensors(network: Any) -> Iterator[tuple[str, Tensor]]:
     yield from network.named_buffers()
 
 
-def _version(tensor: Tensor) -> int:
-    """How often a tensor was written to; 0 for one of inference mode, which does not count."""
-    return 0 if tensor.is_inference() else tensor._version
+def tensors_state(network: Any) -> list[tuple[str, int, int]]:
+    """Changes when one of the tensors does: where they lie, and how often each was written to, if torch counts it."""
+    return [(name, t.data_ptr(), 0 if t.is_inference() else t._version) for name, t in _tensors(network)]
 
 
 def _bytes_of(tensor: Tensor) -> Any:

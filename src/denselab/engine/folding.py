@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from denselab.engine.content import tensors_state
 from denselab.layers.aligned import AlignedConv2d
 from denselab.runtime import large_blocks_apart
 
@@ -50,7 +51,7 @@ class Folding:
         """
         if any(module.training for module in network.modules()):
             return network
-        state = _state(network)
+        state = id(network), tensors_state(network)
         with self._lock:
             if self._kept is None or self._kept[0] != state:
                 self._kept = state, folded(network, small())
@@ -65,12 +66,6 @@ class Folding:
         with large_blocks_apart():
             yield
         self._ran = True
-
-
-def _state(network: nn.Module) -> object:
-    """Changes when a weight does."""
-    tensors = (*network.parameters(), *network.buffers())
-    return id(network), [(t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors]
 
 
 @torch.no_grad()

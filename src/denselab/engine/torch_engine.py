@@ -15,13 +15,12 @@ from denselab.engine.device import device_memory
 from denselab.engine.dropout import dropout_sampled, require_dropout
 from denselab.engine.engine import Pictures
 from denselab.engine.folding import SMALL, Folding
+from denselab.engine.graph_engine import BYTES_PER_PIXEL
 from denselab.engine.out_of_memory import memory_errors
 from denselab.engine.spec import ModelSpec, Preprocessing
 from denselab.engine.threads import heed_neighbours, most_threads
 from denselab.layers.pad import pad_corner
 from denselab.models.base import SegmentationModel
-
-BYTES_PER_PIXEL = 2048  # activations alive at once in the widest layers: U-Net and VGG hold 2 to 4 maps of 64 float32
 
 
 @dataclass(frozen=True)

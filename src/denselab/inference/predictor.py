@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -147,9 +148,16 @@ class Predictor:
 
         samples: 0 for no uncertainty.
         """
-        options: dict[str, Any] = {"window": window, "tta": tta, "samples": samples, "instances": instances}
-        options |= {"crf": crf, "crf_fast": crf_fast, "display_bands": display_bands}
-        return self.joint.plan(**options) if self.joint else plan_for(self.engine, **options)
+        make = self.joint.plan if self.joint else partial(plan_for, self.engine)
+        return make(
+            window=window,
+            tta=tta,
+            samples=samples,
+            crf=crf,
+            crf_fast=crf_fast,
+            instances=instances,
+            display_bands=display_bands,
+        )
 
     def labels(self, image: Pixels, plan: Plan | None = None) -> LabelMap:
         """(H, W) class indices of a (H, W, 3) uint8 picture.

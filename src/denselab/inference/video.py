@@ -167,8 +167,8 @@ def _predict_film(job: Job, name: str, options: FilmOptions, quiet: bool) -> tup
     paths = film_paths(job.out, stem, job.overlays)
     mark = "" if camera else f"{job.mark(_existing(name))} {options.every} {options.smooth}"
     if not job.redo and not camera and job.model:
-        found = _mark_of(paths["summary"])
-        if found == mark and (known := _known(paths)):
+        found, known = _earlier(paths)
+        if found == mark and known:
             return known, ""
         if who := other_version(mark, found):
             tell_other_version(who)
@@ -201,23 +201,14 @@ def _existing(name: str) -> Path:
     return path
 
 
-def _mark_of(summary: Path) -> str:
-    """What the results that are there were made from; "" where there are none."""
-    try:
-        return str(unpack_json(summary.read_bytes(), "summary")["mark"])
-    except (OSError, KeyError, TypeError, CheckpointError):
-        return ""
-
-
-def _known(paths: dict[str, Path]) -> Result | None:
-    """The result of an earlier run; None where one of its files is gone."""
+def _earlier(paths: dict[str, Path]) -> tuple[str, Result | None]:
+    """What an earlier run's results were made from, "" without one, and its result; None where a file of it is gone."""
     try:
         stored = unpack_json(paths["summary"].read_bytes(), "summary")
-        if not all(path.exists() for path in paths.values()):
-            return None
-        return Result(stored["film"], paths, stored["shares"], size=tuple(stored["size"]), already=True)
+        result = Result(stored["film"], paths, stored["shares"], size=tuple(stored["size"]), already=True)
+        return str(stored["mark"]), result if all(path.exists() for path in paths.values()) else None
     except (OSError, KeyError, TypeError, CheckpointError):
-        return None
+        return "", None
 
 
 class _Tally:

@@ -38,7 +38,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from denselab.encoders.stages import Stages, below
-from denselab.encoders.vgg import FC6_KERNEL, FC_CHANNELS, VGG16, fill_vgg, vgg_convolutions
+from denselab.encoders.vgg import FC6_KERNEL, FC_CHANNELS, VGG16, fill_vgg, vgg_parts
 from denselab.encoders.weights import Weights
 from denselab.layers.conv import kaiming_init
 from denselab.layers.norm import normalised
@@ -136,8 +136,7 @@ def load_vgg_weights(model: DeconvNet, weights: Weights, *, batch_norm: bool) ->
 
     Raises CheckpointError naming the file if its contents do not fit.
     """
-    found, encoder = vgg_convolutions(weights), model.encoder.get_submodule
-    connected = {name: found.pop(name) for name in ("fc6", "fc7") if name in found}
+    (found, connected), encoder = vgg_parts(weights), model.encoder.get_submodule
     fill_vgg(weights, found, encoder, encoder if batch_norm else None)
     fitting = {name: pair for name, pair in connected.items() if len(pair[1]) == model.fc6.out_channels}
     fill_vgg(weights, fitting, model.get_submodule)

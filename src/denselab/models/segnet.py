@@ -37,7 +37,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from denselab.encoders.stages import Stages, stages_ending_with
-from denselab.encoders.vgg import BLOCKS, fill_vgg, vgg_convolutions
+from denselab.encoders.vgg import BLOCKS, fill_vgg, vgg_parts
 from denselab.encoders.weights import Weights
 from denselab.layers.conv import kaiming_init
 from denselab.layers.pad import pad_to_multiple
@@ -221,13 +221,12 @@ def load_vgg_weights(model: SegNet, weights: Weights, *, batch_norm: bool) -> No
 
     batch_norm: the file is vgg16_bn's, and its normalisation is loaded too
     """
-    found = vgg_convolutions(weights)
-    kept = {name: found[name] for name in found if name not in ("fc6", "fc7")}  # SegNet is small without these layers
 
     def norm_of(name: str) -> nn.Module:
         return model.get_submodule(name.replace("bn", "conv") + "_bn")
 
-    fill_vgg(weights, kept, model.get_submodule, norm_of if batch_norm else None)
+    found, _ = vgg_parts(weights)  # SegNet drops fc6 and fc7, which keeps it small
+    fill_vgg(weights, found, model.get_submodule, norm_of if batch_norm else None)
 
 
 def build_segnet(options: ModelOptions, *, bayesian: bool = False, classifier: bool = False) -> SegNet:

@@ -204,7 +204,7 @@ def val_batches(
     """
     mine = [index for index in range(len(items)) if index // batch % world_size == rank]
     read = partial(_read_val, dataset, items, imgsz, cache)
-    waiting: list[tuple[int, Sample, LabelMap]] = []
+    waiting: list[tuple[int, Sample]] = []
     for entry in in_order(read, mine, workers, max(AHEAD * batch, workers)):
         previous = waiting[-1] if waiting else entry
         if previous[0] // batch != entry[0] // batch or previous[1].image.shape != entry[1].image.shape:
@@ -288,23 +288,21 @@ def _read_train(dataset: Readable[ItemT], item: ItemT, augmentation: Augmentatio
 
 def _read_val(
     dataset: Readable[ItemT], items: Sequence[ItemT], imgsz: Size, cache: SampleCache | None, index: int
-) -> tuple[int, Sample, LabelMap]:
-    """(index, sample whose image is at working size, original labels)."""
+) -> tuple[int, Sample]:
+    """(index, sample whose image is at working size, and whose labels are as they were)."""
 
     def make() -> Sample:
         sample = dataset.read(items[index])
         size = fit_size(sample.labels.shape, imgsz)
         return Sample(sample.name, resize_image(sample.image, size), sample.labels)
 
-    sample = make() if cache is None else cache.get(("val", items[index].name, imgsz), make)
-    return index, sample, sample.labels
+    return index, make() if cache is None else cache.get(("val", items[index].name, imgsz), make)
 
 
-def _stack_val(entries: Sequence[tuple[int, Sample, LabelMap]]) -> ValBatch:
-    images = torch.from_numpy(np.stack([sample.image for _, sample, _ in entries])).permute(0, 3, 1, 2)
+def _stack_val(entries: Sequence[tuple[int, Sample]]) -> ValBatch:
     return ValBatch(
-        images=images,
-        labels=tuple(labels for _, _, labels in entries),
-        names=tuple(sample.name for _, sample, _ in entries),
-        indices=tuple(index for index, _, _ in entries),
+        images=torch.from_numpy(np.stack([sample.image for _, sample in entries])).permute(0, 3, 1, 2),
+        labels=tuple(sample.labels for _, sample in entries),
+        names=tuple(sample.name for _, sample in entries),
+        indices=tuple(index for index, _ in entries),
     )

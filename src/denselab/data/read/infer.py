@@ -322,16 +322,12 @@ def _index_table(
         refuse_other_numbers(contents[0].path, numbers, names)
         refuse_shifted_names(contents[0].path, numbers, names)
         table = table_of_names(names, colours)
-        known = {entry.id for entry in table.entries}
-        strange = [v for v in values if v not in known]
-        void = _marker(values)
-        if void is not None and void in strange:
-            table = LabelSpace((*table.entries, _void(table, void)))
-            strange.remove(void)
-            return table, [f"ids {first_few(strange, 8)} occur in labels but have no name"] * bool(strange) + [
-                f"{void} has no name: ignore"
-            ]
-        return table, [f"ids {first_few(strange, 8)} occur in labels but have no name"] if strange else []
+        known, void = {entry.id for entry in table.entries}, _marker(values)
+        strange = [v for v in numbers if v not in known]
+        notes = [f"ids {first_few(strange, 8)} occur in labels but have no name"] if strange else []
+        if void is None or void in known:
+            return table, notes
+        return LabelSpace((*table.entries, _void(table, void))), [*notes, f"{void} has no name: ignore"]
     refuse_lone_marker(contents[0].path, values)
     refuse_overrun(contents[0].path, values)
     void = _marker(values)
