@@ -25,13 +25,13 @@ from denselab.report.html import (
     Kind,
     bullets,
     chart,
+    coloured,
     details,
     heading,
     key_values,
     page,
     paragraph,
     section,
-    swatch,
     table,
     text,
     tile,
@@ -126,11 +126,11 @@ def _how(comparison: Comparison) -> str:
 def _ranking(comparison: Comparison) -> Html:
     ways = comparison.ways
     low, high = _scale(comparison)
-    rows: list[tuple[Html, ...]] = []
+    rows: list[tuple[object, ...]] = []
     for place, row in enumerate(comparison.rows, 1):
         spread = f" ± {points(row.entrant.spread)}" if row.entrant.spread is not None else ""
         others = [_way(row, way) for way in ways if way != PLAIN]
-        rows.append((text(place), _named(row), _range(row, low, high), text(spread or "–"), *others))
+        rows.append((place, _named(row), _range(row, low, high), spread or "–", *others))
     kinds: list[Kind] = [NUMBER, "name", "bar", NUMBER, *([NUMBER] * (len(ways) - 1))]
     heads = ["", "model", "mIoU, plain", "over seeds", *(WAYS[way].heading for way in ways if way != PLAIN)]
     if len(comparison.plan.seeds) == 1:
@@ -202,12 +202,12 @@ def _named(row: Row) -> Html:
     return Html(name)
 
 
-def _way(row: Row, way: str) -> Html:
+def _way(row: Row, way: str) -> str:
     if way not in row.ways:
-        return text("–")
+        return "–"
     gain = row.gains[way]
     css = ' class="better"' if gain.helps else ""
-    return Html(f'<span{css} title="{text(gain.told)}">{text(points(row.ways[way]))}</span>')
+    return Html(f'<span{css} title="{text(gain.told)}">{points(row.ways[way])}</span>')
 
 
 def _gains(comparison: Comparison) -> list[str]:
@@ -244,16 +244,14 @@ def _cost(comparison: Comparison) -> Html:
         cost = row.cost
         if cost is None:
             continue
-        epochs = _epochs(row)
+        took = "–" if row.seconds is None else duration(row.seconds)
         rows.append(
             (
-                text(row.name), text(short(cost.parameters)), text(short(cost.multiply_adds)),
-                text(f"{cost.imgsz[0]}x{cost.imgsz[1]}"), text(bytes_in_words(cost.memory_predict)),
-                text(bytes_in_words(cost.memory_train)), text(f"{1 / cost.seconds:.1f}"),
-                text("–" if row.seconds is None else duration(row.seconds)), text(epochs or "–"),
-                text(cost.started_from or "–"),
+                *(row.name, short(cost.parameters), short(cost.multiply_adds), f"{cost.imgsz[0]}x{cost.imgsz[1]}"),
+                *(bytes_in_words(cost.memory_predict), bytes_in_words(cost.memory_train), f"{1 / cost.seconds:.1f}"),
+                *(took, _epochs(row) or "–", cost.started_from or "–"),
             )
-        )  # fmt: skip
+        )
     heads = ("model", "parameters", "multiply-adds", "at", "memory to predict", "memory to train", "pictures/s",
              "training", "epochs", "started from")  # fmt: skip
     kinds: tuple[Kind, ...] = ("name", *([NUMBER] * 8), "name")
@@ -280,17 +278,16 @@ def _classes(comparison: Comparison, space: LabelSpace) -> Html:
     for index, entry in enumerate(space.classes):
         column = ious[:, index]
         best = np.nanmax(column) if not np.isnan(column).all() else np.nan
-        cells = [text("–") if np.isnan(v) else _best(points(v), best > 0 and v == best) for v in column]
-        body.append((Html(swatch(entry.colour) + text(entry.name)), *cells))
-    kinds: list[Kind] = ["name", *([NUMBER] * len(comparison.rows))]
-    shown = table(("class", *(row.label for row in comparison.rows)), body, kinds, tall=space.num_classes > 30)
+        cells = ["–" if np.isnan(v) else _best(points(v), best > 0 and v == best) for v in column]
+        body.append((coloured(entry.colour, entry.name), *cells))
+    shown = table(("class", *(row.label for row in comparison.rows)), body, tall=space.num_classes > 30)
     return section(
         "classes", "Classes", paragraph("IoU in points; the best of each class is marked.", note=True), shown
     )
 
 
-def _best(told: str, best: bool) -> Html:
-    return Html(f'<span class="better">{told}</span>') if best else text(told)
+def _best(told: str, best: bool) -> str:
+    return Html(f'<span class="better">{told}</span>') if best else told
 
 
 def pictures_section(space: LabelSpace, usual: Sequence[Shown], disputed: Sequence[Shown]) -> Html:
@@ -315,9 +312,8 @@ def _paper(paper: PaperTable) -> Html:
         ]
         label = f"{text(row.name)}<small>published</small>" if row.published else text(row.name)
         rows.append((Html(label), *cells))
-    kinds: list[Kind] = ["name", *([NUMBER] * (len(paper.classes) + 1))]
     note = " ".join(paper.notes) + " The same as table.md, table.tex and table.csv lie beside this page."
-    return section("paper", "Table for a paper", table(("method", *paper.classes, "mean"), rows, kinds),
+    return section("paper", "Table for a paper", table(("method", *paper.classes, "mean"), rows),
                    paragraph(note, note=True))  # fmt: skip
 
 

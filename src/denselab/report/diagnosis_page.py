@@ -19,7 +19,7 @@ from denselab.measure.pictures import error_panels
 from denselab.report.diagnosis_charts import band_chart, reliability_chart
 from denselab.report.diagnosis_pictures import region_panels, told, write_sheets
 from denselab.report.facts import score, share
-from denselab.report.html import Html, Kind, chart, heading, page, paragraph, section, strip, swatch, table, text, tile
+from denselab.report.html import Html, chart, coloured, heading, page, paragraph, section, strip, table, text, tile
 from denselab.report.html import picture as embedded
 from denselab.report.rows import mistakes_of
 from denselab.report.run_report import panel_strip
@@ -176,8 +176,8 @@ def _calibration(diagnosis: Diagnosis) -> Html:
         ("calibration error", found.before.error, found.after.error),
         ("negative log-likelihood", found.loss_before, found.loss_after),
     )
-    rows = [(text(name), text(f"{before:.4f}"), text(f"{after:.4f}")) for name, before, after in numbers]
-    listed = table(("", "without", "with a temperature"), rows, ("name", "number", "number"))
+    rows = [(name, f"{before:.4f}", f"{after:.4f}") for name, before, after in numbers]
+    listed = table(("", "without", "with a temperature"), rows)
     drawn = chart("Is it right as often as it is sure?", drawn)
     charts = Html(f'<div class="pair">{drawn}{listed}</div>')
     return section("calibration", "Calibration", paragraph(sentence), charts, paragraph(note, note=True))
@@ -195,12 +195,9 @@ def _stored(stored: float, found: Calibration) -> str:
 
 def _borders(diagnosis: Diagnosis) -> Html:
     drawn = band_chart("bands", diagnosis.evaluation.trimap, diagnosis.miou)
-    rows = [
-        (text(r.name), text(f"{r.objects:,}"), text(score(r.mean_iou)), text(share(r.share_found)))
-        for r in by_size(diagnosis.objects)
-    ]
-    kinds: tuple[Kind, ...] = ("name", "number", "number", "number")
-    sizes = table(("size", "objects", "mean IoU", f"found (IoU {FOUND:g})"), rows, kinds)
+    found = by_size(diagnosis.objects)
+    rows = [(size.name, f"{size.objects:,}", score(size.mean_iou), share(size.share_found)) for size in found]
+    sizes = table(("size", "objects", "mean IoU", f"found (IoU {FOUND:g})"), rows)
     note = (
         "Left: mean IoU within some pixels of a true border; the dashed line is that of whole pictures. "
         "Right: true connected regions of one class, each with the predicted regions that touch it; the size is the "
@@ -212,13 +209,10 @@ def _borders(diagnosis: Diagnosis) -> Html:
 
 def _lost(diagnosis: Diagnosis) -> Html:
     colours = {entry.name: entry.colour for entry in diagnosis.dataset.label_space.classes}
-    classes = [
-        (Html(swatch(colours[lost.name]) + text(lost.name)), text(f"{lost.points:z.1f}"))
-        for lost in classes_lost(diagnosis)
-    ]
+    every = classes_lost(diagnosis)
+    classes = [(coloured(colours[lost.name], lost.name), f"{lost.points:z.1f}") for lost in every]
     pictures = pictures_lost(diagnosis)
-    rows = [(text(lost.name), text(f"{lost.points:z.2f}")) for lost in pictures[:15]]
-    kinds: tuple[Kind, ...] = ("name", "number")
+    rows = [(lost.name, f"{lost.points:z.2f}") for lost in pictures[:15]]
     by_name = {item.name: item for item in diagnosis.items}
     strips = []
     for lost in pictures[:WORST]:
@@ -230,8 +224,8 @@ def _lost(diagnosis: Diagnosis) -> Html:
         "are all that is lost. Of a picture: how much the mIoU of the set would rise if it alone had no fault."
     )
     pair = Html(
-        f'<div class="pair">{table(("class", "lost"), classes, kinds, tall=len(classes) > 20)}'
-        f"{table(('picture', 'lost'), rows, kinds)}</div>"
+        f'<div class="pair">{table(("class", "lost"), classes, tall=len(classes) > 20)}'
+        f"{table(('picture', 'lost'), rows)}</div>"
     )
     return section("lost", "Lost IoU", paragraph(note, note=True), pair, legend(diagnosis.dataset.label_space), *strips)
 

@@ -26,7 +26,6 @@ from denselab.report.explain_pictures import (
 )
 from denselab.report.html import (
     Html,
-    Kind,
     details,
     join,
     paragraph,
@@ -272,9 +271,8 @@ def _square_words(effect: Effect, say: Say) -> str:
 
 
 def _table(rows: Sequence[LayerRow], say: Say) -> Html:
-    kinds: tuple[Kind, ...] = ("name", *("number",) * 10)
-    body = [[text(cell) for cell in _row(row, say)] for row in rows]
-    shown = Html(f'<div class="layers">{table([say(head) for head in HEAD], body, kinds, tall=True)}</div>')
+    body = [_row(row, say) for row in rows]
+    shown = Html(f'<div class="layers">{table([say(head) for head in HEAD], body, tall=True)}</div>')
     return section("table", say("Layer table"), details(say("{count} layers", count=len(rows)), shown))
 
 

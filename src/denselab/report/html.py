@@ -1,13 +1,13 @@
 """The pieces of a page: every function takes plain values, escapes them, and returns HTML.
 
-`Html` marks text that is HTML already; `text` escapes everything else.
+`Html` is text that is HTML already; everything else is escaped.
 """
 
 import base64
 import html
 import io
 from collections.abc import Iterable, Sequence
-from typing import Literal, NewType
+from typing import Literal
 
 from PIL import Image as PILImage
 
@@ -15,15 +15,17 @@ from denselab.labels import Colour
 from denselab.report.style import CSS
 from denselab.types import Image
 
-Html = NewType("Html", str)
-
 SMALL = 240  # pixels: the page enlarges pictures that are narrower
 LONG_NAME = 64  # letters of a picture's name that fit on one line
 
 
+class Html(str):
+    """Text that is HTML already."""
+
+
 def text(value: object) -> Html:
-    """Any value as HTML text."""
-    return Html(html.escape(str(value)))
+    """Any value as HTML."""
+    return value if isinstance(value, Html) else Html(html.escape(str(value)))
 
 
 def join(parts: Iterable[Html]) -> Html:
@@ -74,6 +76,11 @@ def swatch(colour: Colour) -> Html:
     return Html(f'<i class="swatch" style="background:rgb({colour[0]} {colour[1]} {colour[2]})"></i>')
 
 
+def coloured(colour: Colour, name: str) -> Html:
+    """A class: its colour and its name."""
+    return Html(swatch(colour) + text(name))
+
+
 def bar(share: float, label: str) -> Html:
     """A bar with its number beside it. share: in [0, 1]."""
     width = min(max(share, 0.0), 1.0) * 100
@@ -83,12 +90,16 @@ def bar(share: float, label: str) -> Html:
 Kind = Literal["name", "number", "bar"]
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[Html]], kinds: Sequence[Kind], tall: bool = False) -> Html:
+def table(
+    header: Sequence[str], rows: Iterable[Sequence[object]], kinds: Sequence[Kind] = (), tall: bool = False
+) -> Html:
     """A table that scrolls by itself where the page is narrow.
 
-    kinds: for each column, whether it holds names, numbers or bars.
+    kinds: for each column, whether it holds names, numbers or bars; (): names in the first, numbers in the others.
     tall: limit the height; the table then scrolls in both directions.
     """
+    others: Kind = "number"
+    kinds = kinds or ("name", *[others] * (len(header) - 1))
     head = "".join(f'<th scope="col"{_class(k)}>{text(h)}</th>' for h, k in zip(header, kinds, strict=True))
     body = "\n".join("<tr>" + "".join(_cell(c, k) for c, k in zip(row, kinds, strict=True)) + "</tr>" for row in rows)
     return Html(
@@ -101,8 +112,9 @@ def _class(kind: Kind) -> str:
     return "" if kind == "number" else f' class="{kind}"'
 
 
-def _cell(content: Html, kind: Kind) -> str:
-    return f'<th scope="row" class="name">{content}</th>' if kind == "name" else f"<td{_class(kind)}>{content}</td>"
+def _cell(content: object, kind: Kind) -> str:
+    cell = text(content)
+    return f'<th scope="row" class="name">{cell}</th>' if kind == "name" else f"<td{_class(kind)}>{cell}</td>"
 
 
 def key_values(pairs: Iterable[tuple[str, object]]) -> Html:

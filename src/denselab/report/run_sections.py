@@ -7,15 +7,14 @@ from denselab.labels import LabelSpace
 from denselab.report.facts import RunFacts, duration, score, share
 from denselab.report.html import (
     Html,
-    Kind,
     bar,
+    coloured,
     details,
     heading,
     join,
     key_values,
     paragraph,
     section,
-    swatch,
     table,
     text,
 )
@@ -40,19 +39,18 @@ def stages_section(stages: Sequence[Mapping[str, Any]]) -> list[Html]:
         return []
     rows = [
         (
-            text(str(stage.get("model", "–"))),
-            text(_plain(stage.get("lr"))),
-            text(_plain(stage.get("steps"))),
-            text("–" if stage.get("seconds") is None else duration(float(stage["seconds"]))),
-            text(_score_of(stage, "val_loss")),
-            text(_score_of(stage, "miou")),
+            stage.get("model", "–"),
+            _plain(stage.get("lr")),
+            _plain(stage.get("steps")),
+            "–" if stage.get("seconds") is None else duration(float(stage["seconds"])),
+            _score_of(stage, "val_loss"),
+            _score_of(stage, "miou"),
         )
         for stage in stages
     ]
     heads = ("stage", "largest learning rate", "steps", "time", "loss at the best mIoU", "best mIoU")
     told = "Each stage starts from the best weights of the stage before. This report is about the last stage."
-    kinds: tuple[Kind, ...] = ("name", "number", "number", "number", "number", "number")
-    return [section("stages", "Stages", paragraph(told), table(heads, rows, kinds))]
+    return [section("stages", "Stages", paragraph(told), table(heads, rows))]
 
 
 def _score_of(stage: Mapping[str, Any], key: str) -> str:
@@ -67,33 +65,27 @@ def two_models_section(comparison: Comparison | None, reason: str, strips: Seque
     rows = []
     for name, first, second, larger_is_better in comparison.rows:
         better = first > second if larger_is_better else first < second
-        rows.append((text(name), _mark(first, better), _mark(second, first != second and not better)))
+        rows.append((name, _mark(first, better), _mark(second, first != second and not better)))
     classes = [
-        (
-            text(c.name),
-            text(score(c.first)),
-            text(score(c.second)),
-            text(f"{c.second - c.first:+z.3f}".replace("-", "−")),
-        )
+        (c.name, score(c.first), score(c.second), f"{c.second - c.first:+z.3f}".replace("-", "−"))
         for c in comparison.classes
     ]
     summary = (
         "Training keeps the checkpoint with the best mIoU and the one with the lowest validation loss. Here they "
         f"label {share(comparison.disagreement)} of the pixels differently. " + comparison.verdict
     )
-    kinds: tuple[Kind, ...] = ("name", "number", "number")
     parts = [
         paragraph(summary),
-        Html(f'<div class="pair">{table(("", "best mIoU", "lowest loss"), rows, kinds)}'
-             f'{table(("class", "best mIoU", "lowest loss", "change"), classes, (*kinds, "number"))}</div>'),
+        Html(f'<div class="pair">{table(("", "best mIoU", "lowest loss"), rows)}'
+             f'{table(("class", "best mIoU", "lowest loss", "change"), classes)}</div>'),
     ]  # fmt: skip
     if strips:
         parts += [heading("Where they differ most"), *strips]
     return section("two-models", "Two models", *parts)
 
 
-def _mark(value: float, better: bool) -> Html:
-    return Html(f'<span class="better">{text(score(value))}</span>') if better else text(score(value))
+def _mark(value: float, better: bool) -> str:
+    return Html(f'<span class="better">{score(value)}</span>') if better else score(value)
 
 
 def data_section(facts: RunFacts, space: LabelSpace) -> Html:
@@ -113,12 +105,10 @@ def data_section(facts: RunFacts, space: LabelSpace) -> Html:
     for entry in space.classes:
         part = int(pixels.get(entry.name) or 0) / total if total else float("nan")
         role = Html("" if entry.role == "class" else f"<small>{text(entry.role)}</small>")
-        name = Html(swatch(entry.colour) + text(entry.name) + role)
-        rows.append((name, text(entry.id), bar(part, share(part))))
+        rows.append((Html(coloured(entry.colour, entry.name) + role), entry.id, bar(part, share(part))))
     for entry in space.entries:
         if entry.role == "ignore":
-            name = Html(swatch(entry.colour) + text(entry.name) + "<small>not counted</small>")
-            rows.append((name, text(entry.id), Html("")))
+            rows.append((Html(coloured(entry.colour, entry.name) + "<small>not counted</small>"), entry.id, Html("")))
     balance = table(("class", "id", "training pixels"), rows, ("name", "number", "bar"), tall=len(rows) > 30)
     return section("data", "Data", Html(f'<div class="pair">{key_values(pairs)}{balance}</div>'))
 

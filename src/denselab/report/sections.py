@@ -15,13 +15,13 @@ from denselab.report.html import (
     Kind,
     bar,
     bullets,
+    coloured,
     details,
     heading,
     matrix,
     paragraph,
     picture,
     section,
-    swatch,
     table,
     text,
     tile,
@@ -150,11 +150,7 @@ def classes_section(rows: Sequence[ClassRow], evaluation: Evaluation) -> Html:
     by_class = score_table.class_rows()
     kinds: tuple[Kind, ...] = ("name", *("bar" if s.key == "iou" else "number" for s in by_class), "number")
     body = [
-        (
-            Html(swatch(row.colour) + text(row.name)),
-            *(_class_score(s.key, row.scores[s.key]) for s in by_class),
-            text(share(row.share)),
-        )
+        (coloured(row.colour, row.name), *(_class_score(s.key, row.scores[s.key]) for s in by_class), share(row.share))
         for row in rows
     ]
     meanings = [f"{s.heading[0].upper()}{s.heading[1:]}: {s.meaning}" for s in by_class]
@@ -167,18 +163,17 @@ def classes_section(rows: Sequence[ClassRow], evaluation: Evaluation) -> Html:
     )
 
 
-def _class_score(key: str, value: float) -> Html:
+def _class_score(key: str, value: float) -> str:
     """A cell of the class table: the IoU as a bar, the others as numbers."""
-    return bar(0.0 if value != value else value, score(value)) if key == "iou" else text(score(value))
+    return bar(0.0 if value != value else value, score(value)) if key == "iou" else score(value)
 
 
 def _set_table(evaluation: Evaluation) -> Html:
-    found = score_table.set_scores(evaluation)
     rows = [
-        (Html(f'{text(row.heading)}<small class="below">{text(row.meaning)}</small>'), text(row.told(value, "–")))
-        for row, value in found
+        (Html(f'{text(row.heading)}<small class="below">{text(row.meaning)}</small>'), row.told(value, "–"))
+        for row, value in score_table.set_scores(evaluation)
     ]
-    return table(("score", "value"), rows, ("name", "number"))
+    return table(("score", "value"), rows)
 
 
 def pictures_section(space: LabelSpace, worst: Sequence[Html], best: Sequence[Html]) -> Html:
@@ -193,7 +188,7 @@ def pictures_section(space: LabelSpace, worst: Sequence[Html], best: Sequence[Ht
 
 def legend(space: LabelSpace) -> Html:
     """Colour and name of every class; folded where there are many."""
-    items = "".join(f"<li>{swatch(entry.colour)}{text(entry.name)}</li>" for entry in space.classes)
+    items = "".join(f"<li>{coloured(entry.colour, entry.name)}</li>" for entry in space.classes)
     content = Html(f'<ul class="legend">{items}</ul>')
     return (
         content
@@ -215,7 +210,7 @@ def confusions_section(evaluation: Evaluation, mistakes: Sequence[Mistake]) -> H
         else "Both are in class order; brighter means more."
     )
     left_out = "" if not evaluation.absent else " Classes that do not occur are not shown."
-    rows = [(text(m.truth), text(m.prediction), text(share(m.share)), text(f"{m.pixels:,}")) for m in mistakes]
+    rows = [(m.truth, m.prediction, share(m.share), f"{m.pixels:,}") for m in mistakes]
     kinds: tuple[Kind, ...] = ("name", "name", "number", "number")
     listed = (
         table(("truth", "predicted", "share", "pixels"), rows, kinds) if rows else paragraph("There are no mistakes.")
