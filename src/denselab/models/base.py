@@ -7,7 +7,7 @@ from typing import Self
 
 from torch import Tensor, nn
 
-from denselab.encoders.stages import Stages
+from denselab.encoders.stages import Stages, below
 from denselab.encoders.weights import Weights
 from denselab.layers.upsample import enlarge_logits
 from denselab.models.release import UNKNOWN, Release
@@ -77,11 +77,12 @@ class SegmentationModel(nn.Module, ABC):
     def pretrained_stages(self) -> Stages:
         """Paths of the modules that ImageNet weights fill, by stage, input side first; () for a network without any.
 
-        Includes their normalisation layers, even where the weight file has none (DeconvNet from the plain VGG-16): each
-        belongs to the convolution before it. Score layers, decoders and anything else trained from scratch are left
-        out.
+        Those of its `encoder`, where it has one. Includes their normalisation layers, even where the weight file has
+        none (DeconvNet from the plain VGG-16): each belongs to the convolution before it. Score layers, decoders and
+        anything else trained from scratch are left out.
         """
-        return ()
+        encoder = getattr(self, "encoder", None)
+        return () if encoder is None else below("encoder", encoder.weight_stages())
 
     def pretrained_parameters(self) -> dict[str, nn.Parameter]:
         """{name: parameter} of all `pretrained_stages`, in the network's order."""

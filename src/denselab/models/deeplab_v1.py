@@ -45,7 +45,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from denselab.encoders.atrous_vgg import AtrousVGG16, load_atrous_weights
-from denselab.encoders.stages import Stages, below
 from denselab.encoders.vgg import BLOCKS, FC_CHANNELS
 from denselab.errors import ConfigError
 from denselab.layers.pad import pad_corner
@@ -134,10 +133,6 @@ class DeepLabV1(SegmentationModel):
         sides = images.shape[-2:]  # rounded up without a negative number, whose division ONNX rounds the other way
         bottom, right = (STRIDE * max((side - rest + STRIDE - 1) // STRIDE, 1) + rest - side for side in sides)
         return pad_corner(images, bottom, right)
-
-    def pretrained_stages(self) -> Stages:
-        """The encoder with fc6 and fc7: everything except fc8 and the MSc branches."""
-        return below("encoder", self.encoder.weight_stages())
 
     def landmarks(self) -> dict[str, str]:
         view = self.encoder.view

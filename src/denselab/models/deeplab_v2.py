@@ -47,7 +47,6 @@ from torch import Tensor, nn
 
 from denselab.encoders.atrous_vgg import AtrousVGG16, load_atrous_weights
 from denselab.encoders.resnet import ResNet, load_resnet_weights
-from denselab.encoders.stages import Stages, below
 from denselab.encoders.vgg import BLOCKS
 from denselab.errors import ConfigError
 from denselab.layers.pad import pad_to_aligned
@@ -164,10 +163,6 @@ class DeepLabV2(SegmentationModel):
     def _fused(self, maps: list[Tensor]) -> Tensor:
         fused: Tensor = self.fc_fusion(reduce(torch.maximum, maps))
         return fused
-
-    def pretrained_stages(self) -> Stages:
-        """The encoder, on VGG-16 with every fc6_k and fc7_k: everything except the score layers."""
-        return below("encoder", self.encoder.weight_stages())
 
     @property
     def norm_is_frozen(self) -> bool:

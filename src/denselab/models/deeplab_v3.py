@@ -37,7 +37,6 @@ from torch import Tensor, nn
 
 from denselab.encoders.mobilenet_v2 import MobileNetV2
 from denselab.encoders.resnet import ResNet, load_resnet_weights
-from denselab.encoders.stages import Stages, below
 from denselab.encoders.timm_encoder import TimmEncoder
 from denselab.encoders.xception import Xception
 from denselab.errors import ConfigError
@@ -84,9 +83,6 @@ class DeepLabV3(SegmentationModel):
     def enlarge(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
         return enlarge_aligned(coarse, self.encoder.output_stride, size)
 
-    def pretrained_stages(self) -> Stages:
-        return below("encoder", self.encoder.weight_stages())
-
     def landmarks(self) -> dict[str, str]:
         return self.aspp.landmarks("aspp") | {"logits": "class scores before enlargement"}
 
@@ -114,9 +110,6 @@ class DeepLabV3Encoder(SegmentationModel):
     @property
     def enlarged_by(self) -> int:
         return self.stride
-
-    def pretrained_stages(self) -> Stages:
-        return below("encoder", self.encoder.weight_stages())
 
     def landmarks(self) -> dict[str, str]:
         return self.aspp.landmarks("aspp") | {"logits": "class scores before enlargement"}

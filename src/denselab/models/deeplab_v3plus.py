@@ -49,7 +49,6 @@ from torch import Tensor, nn
 
 from denselab.encoders.mobilenet_v2 import MobileNetV2
 from denselab.encoders.resnet import ResNet
-from denselab.encoders.stages import Stages, below
 from denselab.encoders.timm_encoder import TimmEncoder
 from denselab.encoders.xception import Xception
 from denselab.errors import ConfigError
@@ -130,9 +129,6 @@ class DeepLabV3Plus(SegmentationModel):
     def enlarge(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
         return enlarge_aligned(coarse, LOW_LEVEL_STRIDE, size)
 
-    def pretrained_stages(self) -> Stages:
-        return below("encoder", self.encoder.weight_stages())
-
     def landmarks(self) -> dict[str, str]:
         seen = self.aspp.landmarks("aspp")
         seen["feature_projection0"] = "low-level features, 48 channels"
@@ -192,9 +188,6 @@ class DeepLabV3PlusEncoder(SegmentationModel):
         if self.aux_head is None:
             return (main,)
         return main, enlarge_logits(self.aux_head(stages[-2]), self.encoder.stages[-2].stride, size)
-
-    def pretrained_stages(self) -> Stages:
-        return below("encoder", self.encoder.weight_stages())
 
     def landmarks(self) -> dict[str, str]:
         return self.aspp.landmarks("aspp") | {

@@ -34,7 +34,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from denselab.encoders.stages import Stages, below
 from denselab.encoders.timm_encoder import TimmEncoder
 from denselab.errors import ShapeError
 from denselab.layers.conv import kaiming_init
@@ -247,9 +246,6 @@ class UNetEncoder(SegmentationModel):
     @property
     def enlarged_by(self) -> int:
         return self.strides[-1]
-
-    def pretrained_stages(self) -> Stages:
-        return below("encoder", self.encoder.weight_stages())
 
     def landmarks(self) -> dict[str, str]:
         return _decoder_landmarks("up", self.up)
