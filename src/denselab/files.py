@@ -278,6 +278,12 @@ def previous_of(folder: Path) -> Path:
     return folder.with_name(folder.name + PREVIOUS)
 
 
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file, 64 hexadecimal digits. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def describe_os_error(error: OSError, path: Path, remedy: str = REMEDY) -> str:
     """One line that says why a place cannot be written, with the remedy."""
     if error.errno == errno.ENOSPC:

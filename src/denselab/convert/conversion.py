@@ -1,6 +1,5 @@
 """From a file of weights to a model folder: read, map, check, save, and record what was done."""
 
-import hashlib
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -44,6 +43,7 @@ from denselab.engine.formats import current_config
 from denselab.engine.spec import Architecture, ModelSpec
 from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import CheckpointError, ConfigError
+from denselab.files import sha256_of
 from denselab.models.base import SegmentationModel
 from denselab.paths import require_path
 from denselab.run_folder import MODEL_CONFIG, refuse_a_run
@@ -149,7 +149,7 @@ def convert_file(
     if not {"mean", "std"} & {entry.target for entry in mapped}:
         network.set_normalisation(preprocessing.mean, preprocessing.std)
     engine = TorchEngine(ModelSpec(architecture, space, preprocessing), network.eval(), torch.device("cpu"))
-    conversion = Conversion(engine, path, _sha256(path, source), form, title, mapped, untouched, left_out)
+    conversion = Conversion(engine, path, sha256_of(index or path), form, title, mapped, untouched, left_out)
     save_engine(engine, out, conversion_card(conversion))
     return conversion
 
@@ -227,12 +227,6 @@ def _frozen(network: nn.Module) -> set[str]:
         for path, module in network.named_modules()
         if isinstance(module, nn.ConvTranspose2d) and not module.weight.requires_grad
     }
-
-
-def _sha256(path: Path, source: Source) -> str:
-    """The digest of the file, as `Conversion.sha256` is explained."""
-    with ((checkpoint_index(path) if source == "tf" else None) or path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def conversion_card(conversion: Conversion) -> str:

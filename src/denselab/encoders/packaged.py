@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
-from denselab.encoders.weights import Weights, read_weights, sha256_of
+from denselab.encoders.weights import Weights, read_weights
 from denselab.errors import install
+from denselab.files import sha256_of
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,9 @@ from denselab.encoders.hed import read_hed
 from denselab.encoders.origin import Origin
 from denselab.encoders.timm_encoder import encoder_normalisation
 from denselab.encoders.vgg import BLOCKS, FC6_KERNEL, FC_CHANNELS, torchvision_names
-from denselab.encoders.weights import Weights, sha256_of
+from denselab.encoders.weights import Weights
 from denselab.errors import CheckpointError
+from denselab.files import sha256_of
 
 Blobs = tuple[NDArray[np.generic], NDArray[np.generic]]
 Layers = Mapping[str, Blobs]  # {"conv1_1": (kernels (out, in, k, k), biases (out,)), ...}

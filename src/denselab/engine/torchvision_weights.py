@@ -5,7 +5,6 @@ and their sha256 has to begin with the digits in their name.
 """
 
 import difflib
-import hashlib
 import logging
 import re
 import urllib.request
@@ -25,6 +24,7 @@ from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
 from denselab.engine.torch_engine import TorchEngine
 from denselab.engine.weights import load_weights
 from denselab.errors import CheckpointError
+from denselab.files import sha256_of
 from denselab.models.release import IMAGENET
 from denselab.tensors import read_torch_file
 
@@ -86,8 +86,7 @@ def cached_file(url: str) -> Path:
             torch.hub.download_url_to_file(url, str(path), hash_prefix=expected[1], progress=False)
         except (OSError, RuntimeError) as error:  # RuntimeError: wrong hash; the file is then not kept
             raise CheckpointError(f"{url} could not be fetched: {error}; try again") from None
-    with path.open("rb") as file:
-        digits = hashlib.file_digest(file, "sha256").hexdigest()
+    digits = sha256_of(path)
     if not digits.startswith(expected[1]):
         raise CheckpointError(f"{path} is damaged: its sha256 begins with {digits[:8]}, not {expected[1]}; remove it")
     return path

@@ -12,7 +12,7 @@ from typing import Any
 from denselab import __version__
 from denselab.engine.content import content_of
 from denselab.errors import ConfigError
-from denselab.files import MANIFEST
+from denselab.files import MANIFEST, sha256_of
 from denselab.inference.bands import goes_by_rows
 from denselab.inference.plan import Plan
 from denselab.inference.prediction import ProbsFormat, result_paths
@@ -22,7 +22,6 @@ from denselab.inference.submission import Submission
 logger = logging.getLogger(__name__)
 
 GEOJSON = (".geojson", ".json")
-BLOCK = 2**20
 VERSION = re.compile(r"@(\S+)")  # in a mark
 
 
@@ -85,7 +84,7 @@ class Job:
         """
         if not self.model or _boxes_are_given(self.plan):
             return ""
-        facts = {"model": self.model, "plan": plan_facts(self.plan), "picture": file_digest(picture)}
+        facts = {"model": self.model, "plan": plan_facts(self.plan), "picture": sha256_of(picture)}
         return f"{hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]}@{__version__}"
 
     def found(self, stem: PurePosixPath) -> str:
@@ -162,15 +161,6 @@ def refuse_one_file(polygons: Path | None, pictures: int | None) -> None:
         )
 
 
-def file_digest(path: Path) -> str:
-    """The sha256 of a file's bytes."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def model_key(folder: Path | None, plan: Plan) -> str:
     """What a model is, by content: its folder's manifest, which holds the sha256 of every file, and what runs it.
 
@@ -178,7 +168,7 @@ def model_key(folder: Path | None, plan: Plan) -> str:
     """
     spec = plan.spec
     manifest = None if folder is None else folder / MANIFEST
-    held = file_digest(manifest) if manifest is not None and manifest.is_file() else content_of(plan.engine)
+    held = sha256_of(manifest) if manifest is not None and manifest.is_file() else content_of(plan.engine)
     if not held:
         return ""
     content = repr(spec.architecture) + held

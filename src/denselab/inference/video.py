@@ -16,6 +16,7 @@ from typing import IO, Any, get_args
 import numpy as np
 
 from denselab.console import progress
+from denselab.data.read.opening import refuse_empty
 from denselab.engine.enlarge import arg_max, empty_labels
 from denselab.errors import CheckpointError, ConfigError, DataError, OutOfMemory
 from denselab.files import replaced, unpack_json, write_json
@@ -165,7 +166,9 @@ def _predict_film(job: Job, name: str, options: FilmOptions, quiet: bool) -> tup
     camera = is_camera(name)
     stem = f"camera-{name}" if camera else Path(name).stem
     paths = film_paths(job.out, stem, job.overlays)
-    mark = "" if camera else f"{job.mark(_existing(name))} {options.every} {options.smooth}"
+    if not camera:
+        refuse_empty(Path(name))
+    mark = "" if camera else f"{job.mark(Path(name))} {options.every} {options.smooth}"
     if not job.redo and not camera and job.model:
         found, known = _earlier(paths)
         if found == mark and known:
@@ -192,13 +195,6 @@ def _predict_film(job: Job, name: str, options: FilmOptions, quiet: bool) -> tup
         summary = _summary(film, options, predictor.smoother, tally, "" if ends else mark)
     write_json(paths["summary"], summary)
     return Result(name, paths, tally.shares(), size=tally.size), ends
-
-
-def _existing(name: str) -> Path:
-    path = Path(name)
-    if not path.is_file():
-        raise DataError(f"{name}: there is no such file")
-    return path
 
 
 def _earlier(paths: dict[str, Path]) -> tuple[str, Result | None]:
