@@ -141,6 +141,11 @@ def unpack_json(content: bytes, source: str) -> dict[str, Any]:
     return loaded
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; {} where there is no such file. Raises CheckpointError naming it."""
+    return unpack_json(path.read_bytes(), str(path)) if path.is_file() else {}
+
+
 def write_folder(folder: Path, files: Mapping[str, Content], keep_previous: bool = False, remedy: str = REMEDY) -> None:
     """Replace the files in `folder` with `files` (name -> content) and a manifest, all or nothing.
 

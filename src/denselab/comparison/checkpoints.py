@@ -12,7 +12,7 @@ from typing import Any
 from denselab.comparison.result import Comparison
 from denselab.data.read.tree import number_of
 from denselab.evaluation.ranking import POINTS
-from denselab.files import unpack_json
+from denselab.files import read_json
 from denselab.report.facts import score
 from denselab.report.html import Html, Kind, chart, paragraph, section, table, text
 from denselab.report.plots import Line, Tone, line_chart
@@ -50,8 +50,7 @@ def pairs_of(comparison: Comparison) -> list[Pair]:
     found = []
     for row in comparison.rows:
         for run in row.runs if row.seconds is not None else ():
-            path = run / SUMMARY
-            stored = unpack_json(path.read_bytes(), str(path)) if path.is_file() else {}
+            stored = read_json(run / SUMMARY)
             losses = [float(r["val_loss"]) for r in read_metrics(run, "validation")]
             chosen = [_chosen(stored.get(key)) for key in ("best_miou", "best_loss")]
             if losses and chosen[0] and chosen[1]:

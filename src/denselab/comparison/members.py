@@ -19,7 +19,7 @@ from denselab.comparison.plan import FAILED, RUNS, Member, Plan
 from denselab.config import Settings
 from denselab.console import progress
 from denselab.errors import ConfigError, DenseLabError, Interrupted, ResourceError
-from denselab.files import unpack_json, write_json
+from denselab.files import read_json, write_json
 from denselab.run_folder import CONFIG, SUMMARY, has_model, has_state
 
 logger = logging.getLogger(__name__)
@@ -34,16 +34,14 @@ def run_folder(out: Path, member: Member) -> Path:
 
 def is_finished(out: Path, member: Member) -> bool:
     """Whether a member's run has come to its end."""
-    summary = run_folder(out, member) / SUMMARY
-    if not summary.is_file() or not has_model(run_folder(out, member)):
-        return False
-    return unpack_json(summary.read_bytes(), str(summary)).get("stopped") != "signal"
+    run = run_folder(out, member)
+    summary = read_json(run / SUMMARY)
+    return bool(summary) and has_model(run) and summary.get("stopped") != "signal"
 
 
 def failure(out: Path, member: Member) -> str:
     """Why a member could not be trained; "" where it could, or was not yet tried."""
-    path = _failed(out, member)
-    return str(unpack_json(path.read_bytes(), str(path)).get("reason")) if path.is_file() else ""
+    return str(read_json(_failed(out, member)).get("reason", ""))
 
 
 def train_members(plan: Plan, data: Data, out: Path, devices: Sequence[str], command: str) -> None:

@@ -21,7 +21,7 @@ from denselab.evaluation.bootstrap import Interval
 from denselab.evaluation.evaluation import Evaluation
 from denselab.evaluation.paired import ENOUGH_PICTURES
 from denselab.evaluation.ranking import POINTS, Entrant, Ranking, Verdict
-from denselab.files import unpack_json
+from denselab.files import read_json
 from denselab.run_folder import SUMMARY, read_metrics
 
 MUCH = 1.2  # times: a smaller difference in speed is no reason to take a model
@@ -156,7 +156,7 @@ def _trained(plan: Plan, candidate: Candidate, out: Path) -> Row | None:
     facts = plain[1]
     runs = tuple(run_folder(out, m) for m in members)
     keys = tuple(m.key for m in members)
-    seconds = [float(_summary(run).get("seconds") or 0) for run in runs]
+    seconds = [float(read_json(run / SUMMARY).get("seconds") or 0) for run in runs]
     return Row(
         candidate.name,
         by_way,
@@ -225,11 +225,6 @@ def _mean_cost(costs: list[Cost]) -> Cost | None:
     if not costs:
         return None
     return replace(costs[0], seconds=float(np.mean([cost.seconds for cost in costs])))
-
-
-def _summary(run: Path) -> dict[str, Any]:
-    path = run / SUMMARY
-    return unpack_json(path.read_bytes(), str(path)) if path.is_file() else {}
 
 
 def recommend(comparison: Comparison) -> tuple[Row | None, str]:

@@ -23,7 +23,7 @@ from denselab.data.feed.resample import resize_labels
 from denselab.data.feed.resize import resize_image
 from denselab.data.objects import read_objects, source_of
 from denselab.errors import CheckpointError, DataError
-from denselab.files import unpack_json, write_json
+from denselab.files import read_json, write_json
 from denselab.inference.instance_wise import around, cut
 from denselab.proposals.boxes import Boxes, enlarged, overlaps
 from denselab.proposals.sources import source_named
@@ -181,10 +181,9 @@ class StageBoxes:
 def stage_boxes(run: Path) -> StageBoxes | None:
     """The boxes that lie in a run folder; None where there are none. Raises CheckpointError for a damaged file."""
     path = run / STAGE_PROPOSALS
-    try:
-        record = unpack_json(path.read_bytes(), str(path))
-    except OSError:
+    if not path.is_file():
         return None
+    record = read_json(path)
     source, overlap, boxes = (record.get(key) for key in ("source", "overlap", "boxes"))
     if not (isinstance(source, str) and isinstance(overlap, float | int) and isinstance(boxes, dict)):
         raise CheckpointError(f"{path} holds no boxes; remove it")

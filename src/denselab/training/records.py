@@ -13,7 +13,7 @@ import torch
 
 from denselab.encoders.origin import Origin, stored_origin
 from denselab.errors import ResourceError
-from denselab.files import to_json, unpack_json, write_json, write_text, writing
+from denselab.files import read_json, to_json, write_json, write_text, writing
 from denselab.installation import versions
 from denselab.run_folder import CONFIG, ENVIRONMENT, LOG, METRICS, RESULTS, read_metrics
 from denselab.runtime import cpu_count, total_memory
@@ -105,10 +105,7 @@ class Start:
 
 def read_start(run: Path) -> Start | None:
     """What the run began with, from env.json; None where the file does not say, as in runs of older versions."""
-    path = run / ENVIRONMENT
-    if not path.is_file():
-        return None
-    stored = unpack_json(path.read_bytes(), str(path))
+    stored = read_json(run / ENVIRONMENT)
     origin = stored_origin(stored.get("started_from"))
     return None if origin is None else Start(origin, stored.get("frozen_norm") is True)
 

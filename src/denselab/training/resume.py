@@ -14,7 +14,7 @@ from denselab.data.dataset import Dataset
 from denselab.data.read.tree import number_of
 from denselab.data.recorded import Recorded, class_pixels, divided, read_recorded
 from denselab.errors import CheckpointError, ConfigError, ResourceError
-from denselab.files import describe_os_error, is_leftover, unpack_json
+from denselab.files import describe_os_error, is_leftover, read_json
 from denselab.paths import require_path, shortened, why_hidden
 from denselab.run_folder import BEGUN, CONFIG, ENVIRONMENT, LOG, has_state
 from denselab.training.crops import CropDataset
@@ -134,8 +134,7 @@ def compare_data(dataset: Dataset, records: RunRecords) -> None:
 
 def compare_processes(now: int, records: RunRecords) -> None:
     """Before a resume: say where another number of processes goes on; sums over processes round differently."""
-    path = records.run / ENVIRONMENT
-    before = unpack_json(path.read_bytes(), str(path)).get("processes") if path.is_file() else None
+    before = read_json(records.run / ENVIRONMENT).get("processes")
     if isinstance(before, int) and before != now:
         records.say(
             f"the run had {number_of(before, 'process', 'processes')} and goes on with {now}: "

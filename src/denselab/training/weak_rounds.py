@@ -27,7 +27,7 @@ from denselab.engine.enlarge import enlarge_logits
 from denselab.engine.spec import Preprocessing
 from denselab.engine.torch_engine import forward_images
 from denselab.errors import CheckpointError
-from denselab.files import unpack_json, write_bytes, write_json
+from denselab.files import read_json, write_bytes, write_json
 from denselab.models.base import SegmentationModel
 from denselab.run_folder import WEAK
 from denselab.types import LabelMap, Pixels
@@ -88,7 +88,7 @@ def settle_round(
 def with_round(data: TaughtDataset, run: Path, number: int) -> TaughtDataset:
     """The data set with the labels that a round has settled. Raises CheckpointError where its record is damaged."""
     path = run / WEAK / f"round-{number}.json"
-    chosen = unpack_json(path.read_bytes(), str(path)).get("chosen") if path.is_file() else None
+    chosen = read_json(path).get("chosen")
     if not isinstance(chosen, dict):
         raise CheckpointError(f"{path} is missing or damaged: the labels of round {number}; start a new run")
     maps = {}
