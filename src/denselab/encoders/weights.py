@@ -12,6 +12,7 @@ from torch import Tensor
 from denselab.documents import MAX_WEIGHTS, Unreadable, open_ordinary, read_bytes
 from denselab.encoders.origin import Origin
 from denselab.errors import CheckpointError
+from denselab.files import sha256_of
 from denselab.tensors import read_torch_file, unpack_tensors
 
 
