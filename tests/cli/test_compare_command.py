@@ -96,7 +96,10 @@ def test_a_dry_run_tells_of_a_machine_that_is_starved_now(
 
 def test_a_forecast_of_networks_of_unknown_time_says_for_how_many_it_speaks() -> None:
     rows = (Expected("fcn8s", seconds=40.0), Expected("segnet", trouble="too large"))
-    two, data = SimpleNamespace(imgsz=None, folds=0, seeds=(0, 1)), SimpleNamespace(dataset="scenes")
+    two, data = (
+        SimpleNamespace(imgsz=None, folds=0, seeds=(0, 1)),
+        SimpleNamespace(dataset=SimpleNamespace(told=lambda: "scenes")),
+    )
     known = Forecast(two, data, rows[:1], 1, 2**30)  # type: ignore[arg-type]
     assert known.lines()[2].startswith("training about 80 s in all, measuring apart")
     both = Forecast(two, data, rows, 1, 2**30)  # type: ignore[arg-type]

@@ -528,7 +528,6 @@ def test_what_is_printed_works_when_it_is_pasted(build, count, tmp_path, monkeyp
 
 
 TEMPLATES: tuple[tuple[Callable[[Folder], None], str, str], ...] = (
-    (lambda d: d.pairs(masks="drawn"), "write `images: FOLDER` and `masks: FOLDER`", "images: images\nmasks: drawn\n"),
     (lambda d: _renamed(d), "`pattern: {image: 'A*', mask: 'B*'}`", "pattern: {image: 'cam*', mask: 'gt*x'}\n"),
     (drive, "`ignore_mask: FOLDER`", "masks: {train: training/1st_manual, test: test/1st_manual}\n"
      "images: {train: training/images, test: test/images}\nignore_mask: {train: training/mask, test: test/mask}\n"),

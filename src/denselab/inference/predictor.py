@@ -196,7 +196,8 @@ class Predictor:
         cache: of an ensemble, see `load`.
         """
         flags(local_files_only=local_files_only, cache=cache)
-        name = str(given_path(pretrained_model_name_or_path, "the model's name"))
+        given_path(pretrained_model_name_or_path, "the model's name")
+        name = str(pretrained_model_name_or_path)
         if is_torchvision(name):
             return cls(*open_model(name, device, output_stride, engine))
         folder = model_folder(
