@@ -22,7 +22,7 @@ from pathlib import Path
 
 SETS = ("coco_fruit", "nuclei", "steel", "membrane", "crop_weed", "camvid")
 # what the sets ask for when they are opened
-ANSWERS = {"steel": "splits: {train: all}\n"}
+ANSWERS = {"steel": "splits: {train: all}\n", "crop_weed": "images: images\nmasks: annotations\n"}
 
 
 @dataclass(frozen=True)
