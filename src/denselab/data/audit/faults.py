@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from denselab.data.audit.findings import Fault, ItemFindings, relative
+from denselab.data.audit.findings import Fault, ItemFindings, Kind, relative
 from denselab.data.audit.leaks import picture_leaks
 from denselab.data.dataset import Dataset
 from denselab.data.item import FileLabels
@@ -53,43 +53,32 @@ def passed_over_faults(dataset: Dataset) -> list[Fault]:
 
 def pairing_faults(dataset: Dataset) -> list[Fault]:
     """Pictures without a label and labels without a picture: left out of training, sometimes on purpose."""
-    faults = []
-    beside = [path for path in dataset.without_label if _continues(path, _names(dataset))]
-    if beside:
-        message = (
-            f"{number_of(len(beside), 'picture')} called as a labelled one and more: "
-            f"{first_few((relative(dataset, path) for path in beside), LISTED)}"
-        )
-        fix = "fine for overlays and copies: not used; label them if they are pictures of their own"
-        faults.append(Fault("label missing", "warning", "", message, fix))
+    known = frozenset(name for item in dataset.items for name in (item.source.path.stem, item.image.stem))
+    beside = [path for path in dataset.without_label if _continues(path, known)]
+    further = [path for path in dataset.without_image if path.stem in known or _continues(path, known)]
+    told = f"{number_of(len(beside), 'picture')} called as a labelled one and more"
+    fix = "fine for overlays and copies: not used; label them if they are pictures of their own"
+    faults = _together(dataset, "label missing", beside, told, fix)
     for path in sorted(set(dataset.without_label) - set(beside)):
         file, fix = relative(dataset, path), "label it, or take it out; it is not used"
         faults.append(Fault("label missing", "warning", file, "picture without a label", fix))
-    further = _further(dataset)
-    if further:
-        message = (
-            f"{number_of(len(further), 'further file')} beside the labels of pictures that have one: "
-            f"{first_few((relative(dataset, path) for path in further), LISTED)}"
-        )
-        fix = "fine for copies and overlays: not used; if these are the labels, `masks: FOLDER` in data.yaml says so"
-        faults.append(Fault("picture missing", "warning", "", message, fix))
+    told = f"{number_of(len(further), 'further file')} beside the labels of pictures that have one"
+    fix = "fine for copies and overlays: not used; if these are the labels, `masks: FOLDER` in data.yaml says so"
+    faults += _together(dataset, "picture missing", further, told, fix)
     for path in sorted(set(dataset.without_image) - set(further)):
         file, fix = relative(dataset, path), "add the picture or correct the name; it is not used"
         faults.append(Fault("picture missing", "warning", file, "label without a picture", fix))
     return faults
 
 
-def _further(dataset: Dataset) -> list[Path]:
-    """Label files without a picture that have the name of a label that has one, maybe continued: a_overlay beside a."""
-    known = _names(dataset)
-    return [path for path in dataset.without_image if path.stem in known or _continues(path, known)]
-
-
-def _names(dataset: Dataset) -> frozenset[str]:
-    return frozenset(name for item in dataset.items for name in (item.source.path.stem, item.image.stem))
+def _together(dataset: Dataset, kind: Kind, paths: Sequence[Path], told: str, fix: str) -> list[Fault]:
+    """One warning for all of these files; none without any."""
+    shown = first_few((relative(dataset, path) for path in paths), LISTED)
+    return [Fault(kind, "warning", "", f"{told}: {shown}", fix)] if paths else []
 
 
 def _continues(path: Path, names: Collection[str]) -> bool:
+    """Whether a file has one of these names and more behind it: a_overlay beside a."""
     return any(start in names for start in starts(path.stem))
 
 
