@@ -1,7 +1,7 @@
 """check_dataset: what is there is counted exactly, and every planted fault is found, named and told apart."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import tifffile
 from PIL import Image
 
 from denselab.data.audit.check import CheckReport, check_dataset
+from denselab.data.audit.faults import pairing_faults
 from denselab.data.audit.findings import Fault, smeared
 from denselab.data.dataset import Dataset, Item, open_dataset
 from denselab.data.item import FileLabels
@@ -486,3 +487,20 @@ def test_files_beside_the_labels_are_one_warning(make_set: MakeSet):
     Image.fromarray(picture(7)).save(dataset.root / "images" / f"{dataset.items[0].image.stem}_preview.png")
     [fault] = [f for f in check_dataset(dataset.root, quiet=True).faults if f.kind == "label missing"]
     assert fault.message.startswith("1 picture called as a labelled one and more: images/")
+
+
+def test_labelled_pictures_are_gone_through_once_for_all_without_a_label(make_set: MakeSet):
+    """Their names were gathered anew for each: seconds for thousands of both."""
+
+    class Counted(tuple[Item, ...]):
+        passes = 0
+
+        def __iter__(self) -> Iterator[Item]:
+            Counted.passes += 1
+            return super().__iter__()
+
+    dataset = make_set(3)
+    lonely = tuple(dataset.root / "images" / f"lonely_{number}.png" for number in range(50))
+    faults = pairing_faults(replace(dataset, items=Counted(dataset.items), without_label=lonely))
+    assert len(faults) == 50
+    assert Counted.passes <= 2
