@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import denselab as dl
-from denselab.data.read.tree import number_of
 from denselab.encoders.vgg import BLOCKS, VGG16
 from denselab.evaluation.objects import SizeRow, by_size, objects_of
+from denselab.in_words import number_of
 from denselab.inference.instances import PRESETS, InstanceWise
 from denselab.measure.evaluate import Measured
 from denselab.models import MODELS

@@ -13,7 +13,20 @@ import denselab
 ROOT = Path(denselab.__file__).parent
 
 LAYERS = [
-    {"errors", "types", "labels", "numbers", "documents", "shown", "console", "files", "migration", "paths", "wire"},
+    {
+        "errors",
+        "types",
+        "labels",
+        "numbers",
+        "documents",
+        "shown",
+        "console",
+        "files",
+        "migration",
+        "paths",
+        "wire",
+        "in_words",
+    },
     {"config", "configs", "lock", "log", "runtime", "installation", "neighbours", "run_folder", "compiled", "bounded"},
     {"layers", "data", "crf", "evaluation", "tensors"},
     {"encoders", "losses", "proposals"},

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from denselab.data import Dataset
 from denselab.measure.pictures import PANEL, choose, panel_size, sheet_name
-from denselab.report.facts import RunFacts, amount, duration, read_run, score, share
+from denselab.report.facts import RunFacts, amount, read_run, score, share
 from denselab.report.html import bar, bullets, matrix, strip, table, text
 from denselab.report.plots import MOST_POINTS, Line, class_history, line_chart, thin_out
 from denselab.report.rows import ClassChange, _verdict, class_rows, compare, disagreements, mistakes_of
@@ -97,13 +97,6 @@ def test_verdict_of_equal_models() -> None:
 
 
 def test_numbers_in_words() -> None:
-    assert [duration(s) for s in (0.4, 59.6, 601, 3599.9, 7500)] == [
-        "0 s",
-        "1 min 00 s",
-        "10 min 01 s",
-        "1 h 00 min",
-        "2 h 05 min",
-    ]
     assert [amount(n) for n in (7, 31_037, 5_812_233, 134_000_000)] == ["7", "31.0 k", "5.81 M", "134 M"]
     assert [score(v) for v in (0.12345, float("nan"))] == ["0.123", "–"]
     shares = [share(v) for v in (0, 0.00001, 0.0042, 0.5, float("nan"))]

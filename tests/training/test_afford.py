@@ -24,7 +24,6 @@ from denselab.training.afford import (
     free_bytes,
     require_disk,
     require_time,
-    seconds_in_words,
 )
 from denselab.training.recipe import Facts, choose_recipe
 from denselab.training.run import make_accelerator, run_training
@@ -151,12 +150,6 @@ def test_expected_seconds() -> None:
     assert expected_seconds(config(time="5m"), 100, HEAVY) == 300
     assert expected_seconds(config(epochs=2, batch=8), 100, HEAVY) == 2 * 12 * 80
     assert expected_seconds(config(epochs=2), 100, replace(HEAVY, seconds_per_step=None)) is None
-
-
-def test_seconds_in_words() -> None:
-    assert [seconds_in_words(s) for s in (0.01, 5, 99, 150, 300, 570, 9000)] == [
-        *("0.01 s", "5 s", "99 s", "2.5 min", "5 min", "10 min", "2.5 h")
-    ]
 
 
 def test_light_models_exist() -> None:

@@ -18,6 +18,7 @@ from denselab.cli.options import AsJson, Data, DisplayBands, Seed, band_names, o
 from denselab.console import remark, stdout, tell
 from denselab.errors import DataError, ResourceError, SeveralDataSets
 from denselab.files import to_json
+from denselab.in_words import number_of
 from denselab.shown import shown
 
 if TYPE_CHECKING:
@@ -115,7 +116,6 @@ def render(report: CheckReport) -> RenderableType:
 
 def _head(report: CheckReport) -> Table:
     """Name, layout, encoding, pictures, sizes and notes, one per row."""
-    from denselab.data.read.tree import number_of
 
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold")

@@ -28,6 +28,7 @@ from denselab.config import read_duration
 from denselab.console import remark, stdout, tell
 from denselab.errors import Interrupted
 from denselab.files import to_json
+from denselab.in_words import number_of
 from denselab.run_folder import CRF_TUNING
 
 if TYPE_CHECKING:
@@ -93,7 +94,6 @@ def tune(
 
 def _show(tuning: Tuning, verdict: str, folder: Path) -> None:
     from denselab.crf.parameters import told
-    from denselab.data.read.tree import number_of
 
     if tuning.best and tuning.paired:
         stdout.print(tuning.paired.table())

@@ -9,6 +9,7 @@ from typing import Annotated
 from denselab.cli.options import AsJson, Data, Device, Model, Tta, Window, argument, option, out_option, window_size
 from denselab.console import tell
 from denselab.errors import SkippedInputs
+from denselab.in_words import number_of
 
 Pictures = Annotated[list[str], argument("PICTURES...", "Pictures without labels: files, folders.")]
 Out = Annotated[Path, out_option("Folder of the new data set.")]
@@ -30,7 +31,6 @@ def pseudo_label(
 
     The added pictures are in train. Training on the new set is `denselab train OUT`; val and test stay as they were.
     """
-    from denselab.data.read.tree import number_of  # here: `denselab --help` needs no numpy
     from denselab.files import to_json
     from denselab.measure.pseudo_labels import pseudo_label as work
 

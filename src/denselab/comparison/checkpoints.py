@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from denselab.comparison.result import Comparison
-from denselab.data.read.tree import number_of
 from denselab.evaluation.ranking import POINTS
 from denselab.files import read_json
+from denselab.in_words import number_of
 from denselab.report.facts import score
 from denselab.report.html import Html, Kind, chart, paragraph, section, table, text
 from denselab.report.plots import Line, Tone, line_chart

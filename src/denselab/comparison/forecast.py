@@ -11,10 +11,10 @@ from denselab.comparison.compare import prepare
 from denselab.comparison.data import Data
 from denselab.comparison.members import devices_of
 from denselab.comparison.plan import Plan
-from denselab.data.read.tree import number_of
 from denselab.errors import DenseLabError
+from denselab.in_words import number_of, seconds_in_words
 from denselab.memory import bytes_in_words
-from denselab.training.afford import expected_seconds, free_bytes, require_time, seconds_in_words
+from denselab.training.afford import expected_seconds, free_bytes, require_time
 from denselab.training.plan import plan_run
 from denselab.training.run import make_accelerator
 

@@ -13,13 +13,12 @@ from denselab.comparison.pictures import Shown
 from denselab.comparison.result import Comparison, Row, curve_of
 from denselab.comparison.usage import commands
 from denselab.comparison.ways import PLAIN, WAYS
-from denselab.data.read.tree import number_of
 from denselab.evaluation.ranking import POINTS
+from denselab.in_words import number_of, seconds_in_words
 from denselab.inspection.listing import short
 from denselab.installation import versions
 from denselab.labels import LabelSpace
 from denselab.memory import bytes_in_words
-from denselab.report.facts import duration
 from denselab.report.html import (
     Html,
     Kind,
@@ -107,7 +106,7 @@ def _head(comparison: Comparison, name: str, with_sizes: bool) -> Html:
     ]
     if fast and fast.cost:
         tiles.append(tile(f"{1 / fast.cost.seconds:.1f}/s", "pictures, the fastest", fast.label))
-    tiles.append(tile(duration(spent), "training", "all runs together"))
+    tiles.append(tile(seconds_in_words(spent), "training", "all runs together"))
     contents = [(anchor, title) for anchor, title in CONTENTS if anchor != "sizes" or with_sizes]
     links = "".join(f'<a href="#{anchor}">{text(title)}</a>' for anchor, title in contents)
     return Html(
@@ -244,7 +243,7 @@ def _cost(comparison: Comparison) -> Html:
         cost = row.cost
         if cost is None:
             continue
-        took = "–" if row.seconds is None else duration(row.seconds)
+        took = "–" if row.seconds is None else seconds_in_words(row.seconds)
         rows.append(
             (
                 *(row.name, short(cost.parameters), short(cost.multiply_adds), f"{cost.imgsz[0]}x{cost.imgsz[1]}"),
@@ -320,8 +319,9 @@ def _paper(paper: PaperTable) -> Html:
 def _repeat(comparison: Comparison) -> Html:
     plan = comparison.plan
     key, number = plan.budget
+    budget = seconds_in_words(number) if key == "time" else f"{number:.0f} {key}"
     facts = [
-        ("data", plan.data), ("budget of each run", f"{duration(number) if key == 'time' else f'{number:.0f} {key}'}"),
+        ("data", plan.data), ("budget of each run", budget),
         ("seeds", ", ".join(map(str, plan.seeds))), ("folds", plan.folds or "none, the data's split"),
         ("size", f"{plan.imgsz[0]}x{plan.imgsz[1]}" if plan.imgsz else "chosen by each run"),
         ("further settings", ", ".join(f"{k}={v}" for k, v in plan.given.items()) or "the recipe's"),

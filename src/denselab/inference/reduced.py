@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping
 
 from denselab.data.feed.fit import Size
-from denselab.data.read.tree import number_of
+from denselab.in_words import number_of
 from denselab.inference.plan import Plan
 
 logger = logging.getLogger(__name__)

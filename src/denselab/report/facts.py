@@ -96,16 +96,6 @@ def _read_mapping(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def duration(seconds: float) -> str:
-    """A length of time in words: "42 s", "9 min 30 s", "3 h 05 min"."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
 def amount(number: float) -> str:
     """A count with three figures: "5.81 M", "31.0 k", "212"."""
     for limit, letter in ((1e9, " G"), (1e6, " M"), (1e3, " k")):

@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from denselab.in_words import seconds_in_words
 from denselab.labels import LabelSpace
-from denselab.report.facts import RunFacts, duration, score, share
+from denselab.report.facts import RunFacts, score, share
 from denselab.report.html import (
     Html,
     bar,
@@ -42,7 +43,7 @@ def stages_section(stages: Sequence[Mapping[str, Any]]) -> list[Html]:
             stage.get("model", "–"),
             _plain(stage.get("lr")),
             _plain(stage.get("steps")),
-            "–" if stage.get("seconds") is None else duration(float(stage["seconds"])),
+            "–" if stage.get("seconds") is None else seconds_in_words(float(stage["seconds"])),
             _score_of(stage, "val_loss"),
             _score_of(stage, "miou"),
         )

@@ -7,9 +7,10 @@ from numpy.typing import NDArray
 
 from denselab.evaluation import score_table
 from denselab.evaluation.evaluation import FEWEST_PICTURES, Evaluation
+from denselab.in_words import seconds_in_words
 from denselab.labels import LabelSpace
 from denselab.measure.baselines import Baselines
-from denselab.report.facts import RunFacts, amount, duration, score, share
+from denselab.report.facts import RunFacts, amount, score, share
 from denselab.report.html import (
     Html,
     Kind,
@@ -67,7 +68,7 @@ def headline(facts: RunFacts, evaluation: Evaluation, split: str, simple: Baseli
     seconds, parameters = facts.summary.get("seconds"), facts.summary.get("parameters")
     if seconds is not None:
         stopped = facts.summary.get("stopped")
-        tiles.append(tile(duration(float(seconds)), "training", STOPPED.get(str(stopped), "")))
+        tiles.append(tile(seconds_in_words(float(seconds)), "training", STOPPED.get(str(stopped), "")))
     if parameters is not None:
         step = facts.step_of("best_miou")
         tiles.append(tile(amount(float(parameters)), "parameters", f"best at step {step}" if step is not None else ""))

@@ -12,8 +12,8 @@ from denselab.data import Dataset
 from denselab.data.counting import spread
 from denselab.data.item import Item
 from denselab.data.objects import read_objects
-from denselab.data.read.tree import number_of
 from denselab.errors import DataError
+from denselab.in_words import number_of
 from denselab.labels import LabelSpace
 from denselab.proposals.boxes import Boxes
 from denselab.report.boxes_page import STYLE, Panel, maps, small

@@ -14,6 +14,7 @@ from torch import nn
 from denselab.config import TrainConfig
 from denselab.data.feed.loading import steps_per_epoch
 from denselab.errors import ConfigError, ResourceError
+from denselab.in_words import seconds_in_words
 from denselab.memory import MOMENTS, bytes_in_words, training_memory
 from denselab.training.budget import DISK_RATE, FIRST_VALIDATION_SHARE, files_seconds, validations_within
 from denselab.training.detail import SMALLEST_AREA
@@ -194,15 +195,6 @@ def batches_of(config: TrainConfig, pictures: int) -> int:
     if config.steps is not None:
         return config.steps * config.accumulate
     return (config.epochs or 0) * steps_per_epoch(pictures, config.batch)
-
-
-def seconds_in_words(seconds: float) -> str:
-    """ "45 s", "2.5 min", "16 min", "2.5 h"."""
-    if seconds < 100:
-        return f"{seconds:.2g} s" if seconds < 1 else f"{seconds:.0f} s"
-    if seconds < 570:
-        return f"{seconds / 60:.2g} min"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _remedies(config: TrainConfig, found: Estimate, least: float) -> str:

@@ -10,9 +10,9 @@ from denselab.data.dataset import Dataset, Item
 from denselab.data.feed.fit import fit_factor, fit_size
 from denselab.data.feed.resample import resize_labels
 from denselab.data.layouts.rectangles import rectangles_alone
-from denselab.data.read.tree import first_few, number_of
 from denselab.data.weak_labels import named_weakly
 from denselab.errors import DataError
+from denselab.in_words import first_few, number_of
 
 RESIZED = 32  # label maps that are reduced to see which classes vanish
 REDUCED = 0.8  # of the pictures' size; nearer to 1 is not worth a line

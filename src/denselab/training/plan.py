@@ -13,10 +13,10 @@ from pydantic_core import to_jsonable_python
 
 from denselab.config import Settings, make_settings, to_yaml
 from denselab.data.dataset import Dataset
-from denselab.data.read.tree import number_of
 from denselab.engine.threads import heed_neighbours
 from denselab.errors import ConfigError
 from denselab.files import write_text
+from denselab.in_words import number_of, seconds_in_words
 from denselab.memory import bytes_in_words
 from denselab.models.base import SegmentationModel
 from denselab.run_folder import CONFIG, DATASET, ENVIRONMENT
@@ -31,7 +31,6 @@ from denselab.training.afford import (
     free_bytes,
     require_disk,
     require_time,
-    seconds_in_words,
 )
 from denselab.training.data_lines import WARNING, remarks_and_warnings
 from denselab.training.job import Job, prepare_job

@@ -14,10 +14,10 @@ from denselab.crf.compile_apart import compile_beside
 from denselab.data.counting import count_class_pixels
 from denselab.data.dataset import Dataset
 from denselab.data.item import Item
-from denselab.data.read.tree import number_of
 from denselab.data.weak_labels import BoxLabels, TagLabels, has_mask, weak_line
 from denselab.data.weakening import teaching_line
 from denselab.errors import ConfigError
+from denselab.in_words import number_of
 from denselab.models.base import SegmentationModel
 from denselab.run_folder import WEAK, WEAK_MASKS
 from denselab.weak.biases import PORTIONS

@@ -1,6 +1,6 @@
 import pytest
 
-from denselab.data.read.tree import bare_stem, first_few, folder_role, number_of, read_tree, split_in_name, words
+from denselab.data.read.tree import bare_stem, folder_role, read_tree, split_in_name, words
 from denselab.errors import NoSuchPath
 
 
@@ -103,12 +103,3 @@ def test_hidden_files_are_left_out(tmp_path, write):
 def test_missing_folder(tmp_path):
     with pytest.raises(NoSuchPath, match="does not exist"):
         read_tree(tmp_path / "nowhere")
-
-
-def test_some_names():
-    assert first_few(["a", "b"]) == "a, b"
-    assert first_few("abcde") == "a, b, c and 2 more"
-
-
-def test_numbers_agree_with_their_nouns():
-    assert [number_of(n, "picture") for n in (0, 1, 2048)] == ["0 pictures", "1 picture", "2,048 pictures"]

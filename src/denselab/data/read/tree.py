@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
@@ -11,6 +11,8 @@ from typing import Literal
 from denselab.data.read.images import MAT_SUFFIX, PICTURE_SUFFIXES
 from denselab.data.read.stored_bands import NPY
 from denselab.errors import DataError
+from denselab.in_words import first_few as first_few  # which this room takes from here
+from denselab.in_words import number_of as number_of
 from denselab.paths import require_path
 
 DATA = "the folder of a data set, or its data.yaml"
@@ -252,18 +254,3 @@ def bare_stem(stem: str) -> str:
 def starts(stem: str) -> list[str]:
     """What stands before each mark in a stem: a and a_1 of a_1-red."""
     return [stem[: match.start()] for match in re.finditer(r"[_\-. ]", stem)]
-
-
-def first_few(names: Iterable[object], limit: int = 3) -> str:
-    """The first names for a message, and how many more there are: "a, b, c and 2 more"."""
-    listed = [str(name) for name in names]
-    rest = f" and {len(listed) - limit} more" if len(listed) > limit else ""
-    return ", ".join(listed[:limit]) + rest
-
-
-def number_of(number: int, noun: str, plural: str = "") -> str:
-    """A number with its noun: "1 picture", "2,048 pictures".
-
-    plural: where it is not the noun with an s
-    """
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
