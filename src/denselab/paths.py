@@ -26,6 +26,19 @@ def given_path(value: Any, name: str) -> Path:
     return Path(value)
 
 
+def deepest_folder(out: Path) -> Path:
+    """The deepest folder that exists on the way to one that is to be written; the latter itself where it exists.
+
+    Raises ConfigError where that is a file.
+    """
+    place = out
+    while not os.path.exists(place) and place != place.parent:
+        place = place.parent
+    if not os.path.isdir(place):
+        raise ConfigError(f"{place} is a file; choose another `out`")
+    return place
+
+
 def require_path(path: Path, wanted: str) -> Path:
     """Return `path` if it exists.
 

@@ -12,7 +12,7 @@ from denselab.data import Dataset
 from denselab.engine.folder import save_engine
 from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
 from denselab.engine.torch_engine import TorchEngine
-from denselab.errors import NoSuchPath
+from denselab.errors import ConfigError, NoSuchPath
 
 CASES = {
     "check DATA": (["check", "scenez"], "expected the folder of a data set"),
@@ -104,3 +104,26 @@ def test_near_names_are_told(place: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.chdir(place)
     assert "near it: scenes" in str(error_of(["check", "scenez"]))
     assert "near it: photo.png" in str(error_of(["explain", "unet_small", "foto.png", "--out", "out"]))
+
+
+@pytest.mark.parametrize("out", ["photo.png", "photo.png/below"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(["check", "scenes"], ["train", "scenes"], ["train", "scenes", "--resume"], ["eval", "model", "scenes"]),
+        *(["diagnose", "model", "scenes"], ["compare", "scenes"], ["predict", "model", "scenes"], ["demo"]),
+        *(["pseudo-label", "model", "scenes", "photo.png"], ["refine", "photo.png", "photo.png"]),
+        *(["explain", "model", "photo.png"], ["crf", "tune", "model", "scenes"], ["export", "model", "--to", "onnx"]),
+        ["convert", "photo.png", "--from", "torch", "--model", "unet_small"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_file_in_the_place_of_a_folder_is_a_usage_error(
+    command: list[str], out: str, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`train` gave 5, as for a full disk, `compare` 2, and `eval` measured everything before it said so."""
+    monkeypatch.chdir(place)
+    error = error_of([*command, "--out", out])
+    assert isinstance(error, ConfigError), f"{error!r}"
+    assert "photo.png is a file; choose another" in str(error)
+    assert sorted(path.name for path in place.iterdir()) == ["model", "photo.png", "scenes"], "nothing was begun"

@@ -6,6 +6,7 @@ Every option shows its default: the value itself, or words where it depends on t
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -13,6 +14,7 @@ import typer
 from denselab.cli.completion import complete_network
 from denselab.config import parse_size
 from denselab.errors import ConfigError
+from denselab.paths import deepest_folder
 
 MODEL_FORMS = "Model folder, run folder, or hub id OWNER/NAME"
 OUT_FLAGS = ("--out", "-o")
@@ -60,7 +62,14 @@ def out_option(holds: str, default: str | None = None) -> Any:
 
     holds: what the folder is for. default: the folder that is taken without the option, in words; None: it is required.
     """
-    return typer.Option(*OUT_FLAGS, metavar="FOLDER", help=holds, show_default=default or False)
+    return typer.Option(*OUT_FLAGS, metavar="FOLDER", help=holds, show_default=default or False, callback=_no_file)
+
+
+def _no_file(given: Any) -> Any:
+    """A folder, or the address of a store, as it was given; a file is refused before anything is done."""
+    if given is not None and "://" not in str(given):
+        deepest_folder(Path(given))
+    return given
 
 
 def device_option(default: str | bool = True) -> Any:

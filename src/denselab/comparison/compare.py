@@ -37,7 +37,7 @@ from denselab.inspection.subject import find_subject
 from denselab.lock import only_writer
 from denselab.measure.by_name import with_labels_of
 from denselab.numbers import flags, listed
-from denselab.paths import given_path, shortened, why_hidden
+from denselab.paths import deepest_folder, given_path, shortened, why_hidden
 from denselab.run_folder import REPORT
 
 logger = logging.getLogger(__name__)
@@ -119,8 +119,7 @@ def require_new(out: Path) -> None:
     """Raise ConfigError where a folder holds a comparison, or anything else, and where it is a file."""
     if reason := why_hidden(out):
         raise ResourceError(f"cannot write {shortened(out)}: {reason}; choose another `out`")
-    if out.exists() and not out.is_dir():
-        raise ConfigError(f"{out} is a file; choose another `out`")
+    deepest_folder(out)
     if (out / PLAN).is_file():
         raise ConfigError(f"{out} already holds a comparison; continue it with `resume` or choose another `out`")
     if out.exists() and any(out.iterdir()):

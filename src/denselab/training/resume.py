@@ -11,11 +11,11 @@ from pathlib import Path
 from denselab.config import Settings, merged, read_settings
 from denselab.config.settings import LENGTHS
 from denselab.data.dataset import Dataset
-from denselab.data.read.tree import number_of
 from denselab.data.recorded import Recorded, class_pixels, divided, read_recorded
 from denselab.errors import CheckpointError, ConfigError, ResourceError
 from denselab.files import describe_os_error, is_leftover, read_json
-from denselab.paths import require_path, shortened, why_hidden
+from denselab.in_words import number_of
+from denselab.paths import deepest_folder, require_path, shortened, why_hidden
 from denselab.run_folder import BEGUN, CONFIG, ENVIRONMENT, LOG, has_state
 from denselab.training.crops import CropDataset
 from denselab.training.records import RunRecords
@@ -47,14 +47,10 @@ def clear_for_run(run: Path, beside: Collection[str] = ()) -> None:
 
 
 def _require_writable(run: Path) -> None:
-    """Raise ResourceError where a run folder cannot be made, without making it: a run may still be refused."""
+    """Raise ResourceError where a run folder cannot be made, ConfigError where it is a file; nothing is made yet."""
     if reason := why_hidden(run):
         raise ResourceError(f"cannot write {shortened(run)}: {reason}; choose another `out`")
-    place = run
-    while not os.path.exists(place) and place != place.parent:
-        place = place.parent
-    if not os.path.isdir(place):
-        raise ResourceError(describe_os_error(NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)), run))
+    place = deepest_folder(run)
     if not os.access(place, os.W_OK):
         raise ResourceError(describe_os_error(PermissionError(errno.EACCES, os.strerror(errno.EACCES)), run))
 
