@@ -24,7 +24,8 @@ While a process writes a run, it also holds .lock there (denselab.lock).
 
 A model folder is `model/` by itself: what `load` reads, `convert` writes and the hub stores. `denselab export` writes
 one with a graph instead of the weights: model.onnx, or model.xml and model.bin; or model.pt2 beside the weights. With
-it come export.json, what was measured, and, if asked for, labels.onnx (labels.xml, labels.bin): pictures to label ids.
+it come export.json, what was measured; splits.json, digests of the pictures that it was trained and measured on, where
+they are known; and, if asked for, labels.onnx (labels.xml, labels.bin): pictures to label ids.
 """
 
 import json
@@ -51,7 +52,8 @@ CRF_TUNE, CRF_TUNING = "crf-tune", "crf_tuning.json"
 WEIGHTS, MODEL_CONFIG, CARD = "model.safetensors", "config.json", "README.md"  # in a model folder
 ONNX_GRAPH, IR_GRAPH, IR_WEIGHTS, EXPORT = "model.onnx", "model.xml", "model.bin", "export.json"  # in an exported one
 PROGRAM, LABELS_ONNX, LABELS_IR, LABELS_IR_WEIGHTS = "model.pt2", "labels.onnx", "labels.xml", "labels.bin"
-EXPORTED_FILES = (ONNX_GRAPH, IR_GRAPH, IR_WEIGHTS, EXPORT, PROGRAM, LABELS_ONNX, LABELS_IR, LABELS_IR_WEIGHTS)
+SPLITS = "splits.json"
+EXPORTED_FILES = (ONNX_GRAPH, IR_GRAPH, IR_WEIGHTS, EXPORT, PROGRAM, LABELS_ONNX, LABELS_IR, LABELS_IR_WEIGHTS, SPLITS)
 MODEL_FILES = (WEIGHTS, MODEL_CONFIG, CARD, MANIFEST, *EXPORTED_FILES)
 
 # left by a run that was killed before its first save, by older versions also after the first validation

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,34 @@ def test_export_ends_in_a_model_folder(model_folder: Path, scenes: Path, tmp_pat
     assert "| share of other labels |" in card
     measured = denselab.evaluate(tmp_path / "out", scenes, quiet=True)
     assert measured.miou == pytest.approx(denselab.evaluate(model_folder, scenes, quiet=True).miou, abs=1e-3)
+
+
+@pytest.mark.usefixtures("traced")
+def test_an_export_is_measured_on_the_pictures_that_its_run_held_out(
+    model_folder: Path, scenes: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It knew nothing of its run: `eval EXPORTED DATA` measured the training pictures too, and so another number."""
+    data, run = tmp_path / "data", tmp_path / "run"
+    for part in ("images", "labels"):  # one pool, which names no split
+        shutil.copytree(scenes / part / "train", data / part)
+    shutil.copy(scenes / "data.yaml", data)
+    names = [item.name for item in denselab.open_dataset(data).items]
+    shutil.copytree(model_folder, run / "model")
+    (run / "config.yaml").write_text(f"data: {data}\n", encoding="utf-8")
+    stored = {"path": str(data), "splits": {"train": names[1:], "val": names[:1]}}
+    (run / "dataset.json").write_text(json.dumps(stored), encoding="utf-8")
+    done = export(run, tmp_path / "out")
+    assert done.parity.measured_on == "data: val"
+    assert not any(name in (tmp_path / "out" / "splits.json").read_text(encoding="utf-8") for name in names)
+    assert "no names" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    before = denselab.evaluate(run, data, quiet=True)
+    moved = data.rename(tmp_path / "elsewhere")
+    after = denselab.evaluate(tmp_path / "out", moved, quiet=True)
+    assert list(after.evaluation.names) == list(before.evaluation.names) == names[:1]
+    assert after.miou == pytest.approx(before.miou, abs=1e-3)
+    export(run, tmp_path / "late", check=scenes)
+    assert not (tmp_path / "late" / "splits.json").exists()
+    assert "will not know which pictures it was trained on" in caplog.text
 
 
 @pytest.mark.usefixtures("traced")

@@ -31,6 +31,11 @@ class Recorded:
     class_pixels: Mapping[str, int]
     white: int | None = None
 
+    @property
+    def count(self) -> int:
+        """How many pictures there were."""
+        return len(self.splits)
+
     def of_split(self, split: str) -> list[str]:
         """The names in a split, in the order of the run."""
         return [name for name, its in self.splits.items() if its == split]

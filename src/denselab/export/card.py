@@ -5,7 +5,7 @@ from typing import Any
 
 from denselab.engine.card import model_card
 from denselab.engine.spec import ModelSpec
-from denselab.run_folder import IR_GRAPH, LABELS_IR, LABELS_ONNX
+from denselab.run_folder import IR_GRAPH, LABELS_IR, LABELS_ONNX, SPLITS
 
 TAKES = "`pictures`, (B, H, W, 3) uint8 RGB at the size that the network is to see"
 GIVES = "`logits`, (B, K, H, W) float32; any batch and size"
@@ -46,5 +46,7 @@ def export_card(spec: ModelSpec, facts: Mapping[str, Any]) -> str:
         ]
     if facts["bf16"]:
         lines += ["", f"In bfloat16 (`{IR_GRAPH}`); processors without AVX512_BF16 or AMX compute it in float32."]
+    if SPLITS in facts["files"]:
+        lines += ["", f"`{SPLITS}`: digests of the pictures of its training by split, no names; `eval` goes by them."]
     versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
     return "\n".join([*lines, "", f"Written {facts['written']} with {versions}.", ""])

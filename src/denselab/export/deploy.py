@@ -47,13 +47,13 @@ from denselab.export.parity import (
     require_bfloat16,
     require_float,
 )
-from denselab.export.pictures import CheckPictures, check_pictures
+from denselab.export.pictures import CheckPictures, check_pictures, seen_pictures
 from denselab.export.program import coarse_factor, exported_program, refuse_crf_layer
 from denselab.export.program_engine import program_bytes, program_engine
 from denselab.files import json_bytes, write_folder
 from denselab.inference.prediction import file_table
 from denselab.numbers import flag, flags
-from denselab.paths import given_path
+from denselab.paths import deepest_folder, given_path
 from denselab.run_folder import (
     CARD,
     EXPORT,
@@ -155,11 +155,13 @@ def export(
     opset: of ONNX; None: 18.
     check: the data to measure on; None: the data of the run that the model is from, else the demo's scenes.
     quiet: show no progress.
+    Digests of the pictures go with it (splits.json), so that `eval` measures those that the run held out.
     Raises ParityError where the export is not the same model, ConfigError, DataError, CheckpointError, MissingExtra.
     """
     int8, bf16 = flag(int8, "`int8`"), flag(bf16, "`bf16`")  # they are stored
     flags(labels=labels, quiet=quiet)
     out = given_path(out, "`out`")
+    deepest_folder(out)
     _check_options(to, int8, bf16, labels, opset)
     found, folder = open_model(str(model), "cpu", engine="torch")
     assert isinstance(found, TorchEngine)
@@ -172,6 +174,7 @@ def export(
         draft = _graph_draft(found, pictures, to, int8, bf16, used) if used else _torch_draft(found, pictures)
         if labels:
             _add_labels(draft, found, pictures, to)
+    draft.files |= seen_pictures(str(model), folder, data)
     sizes = {name: len(content) for name, content in draft.files.items()}
     measured = (draft.parity, draft.labels_parity, draft.kept_float, draft.layers)
     done = Exported(out, to, int8, bf16, used, *measured, sizes)

@@ -15,10 +15,13 @@ from denselab.data import Dataset, Item
 from denselab.data.dataset import open_as_named
 from denselab.data.draw.synthetic import write_synthetic
 from denselab.data.feed.resize import resize_image
-from denselab.data.recorded import read_recorded
+from denselab.data.recorded import divided, read_recorded
+from denselab.data.seen import seen_of
 from denselab.engine.spec import ModelSpec
 from denselab.errors import DataError
+from denselab.files import json_bytes, read_member
 from denselab.measure.data import run_of, select
+from denselab.run_folder import SPLITS
 from denselab.types import Image, LabelMap
 
 logger = logging.getLogger(__name__)
@@ -103,6 +106,25 @@ def _selected(data: str, spec: ModelSpec, model: str | None, source: str | None 
     training = chosen.dataset.of_split("train")
     told = source or f"{Path(chosen.source).name}: {chosen.which}"  # the name alone: it goes out with the model
     return CheckPictures(chosen.dataset, chosen.items, training, spec, told, True)
+
+
+def seen_pictures(model: str, folder: Path | None, data: str | None) -> dict[str, bytes]:
+    """splits.json of a model, so that `eval` finds the pictures that its run held out; {} where nothing tells of them.
+
+    folder: the model's, whose own is kept where it is no run's.
+    data: the data set that the export is measured on, where the run's is no longer in its place.
+    """
+    run = run_of(model)
+    recorded = read_recorded(run) if run else None
+    if recorded is None:
+        there = folder is not None and (folder / SPLITS).is_file()
+        return {SPLITS: read_member(folder, SPLITS)} if folder and there else {}
+    for place in filter(None, (_data_of_run(model), data)):
+        dataset = open_as_named(place)
+        if known := recorded.splits_in(dataset):
+            return {SPLITS: json_bytes(seen_of(divided(dataset, known).items))}
+    logger.info(f"the data of {run} are not there: the export will not know which pictures it was trained on")
+    return {}
 
 
 def _data_of_run(model: str) -> str | None:

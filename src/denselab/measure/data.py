@@ -9,11 +9,12 @@ from typing import Any
 from denselab.config import read_settings
 from denselab.data import Dataset, Item, open_dataset
 from denselab.data.dataset import open_as_named
-from denselab.data.read.tree import number_of
 from denselab.data.recorded import Recorded, divided, read_recorded
+from denselab.data.seen import SeenPictures, read_seen
 from denselab.data.weak_labels import has_mask
 from denselab.engine.spec import ModelSpec, Preprocessing
 from denselab.errors import DataError
+from denselab.in_words import number_of
 from denselab.measure.by_name import with_labels_of
 from denselab.run_folder import CONFIG, is_run
 
@@ -70,12 +71,13 @@ def select(
     """The pictures of a split, with labels that fit the model.
 
     data: a folder, its data.yaml, "synthetic", or an opened data set, whose own splits then rule.
-    home: the run folder that the model is from, or the model/ in it. Its own split rules where these are its data.
+    home: the run folder that the model is from, or the model/ in it, or an exported model's folder. The split that it
+        tells of rules where these are the data of the training.
     drawn: seed and val_fraction, to draw a split where the data name none; without them all pictures are measured.
     Raises DataError where the labels do not fit the model's and where the split is empty.
     """
     run = run_of(home)
-    recorded = read_recorded(run) if run else None
+    recorded = read_recorded(run) if run else read_seen(Path(home)) if home else None
     by_run = split_of_run(run) if run and (drawn or recorded is None) else {}  # older versions wrote no dataset.json
     dataset = _opened(data, {**by_run, **(drawn or {})})
     known = recorded.splits_in(dataset) if recorded else {}
@@ -92,9 +94,10 @@ def select(
         has = ", ".join(dataset.splits) or "none at all"
         raise DataError(f"{source} has no picture in {split}; it has {has}: choose another `split`")
     trained = sum(known.get(item.name) == "train" for item in items)
-    if trained and split != "train":
+    if recorded and trained and split != "train":
+        whose = recorded.path.parent
         logger.warning(
-            f"warning: {trained} of the {len(items)} pictures were trained on by {run}: no measure of new ones"
+            f"warning: {trained} of the {len(items)} pictures were trained on by {whose}: no measure of new ones"
         )
     return Selection(dataset, items, told, source, bool(known) if recorded else None, unmeasured, trained)
 
@@ -119,7 +122,7 @@ def _place(data: str | Path | Dataset, dataset: Dataset) -> Path:
     return Path(data).resolve()
 
 
-def _as_recorded(dataset: Dataset, known: Mapping[str, str], recorded: Recorded) -> tuple[Dataset, int]:
+def _as_recorded(dataset: Dataset, known: Mapping[str, str], recorded: Recorded | SeenPictures) -> tuple[Dataset, int]:
     """The data under the run's split, and how many pictures belong to none; says what came and went since.
 
     A new picture that the data themselves name val or test is measured: it was never trained on.
@@ -135,9 +138,9 @@ def _as_recorded(dataset: Dataset, known: Mapping[str, str], recorded: Recorded)
         logger.info(
             f"{number_of(left, 'picture')} added since the training, in no split of {recorded.path}: not measured"
         )
-    gone = len(recorded.splits) - len(known)
-    if gone:
-        logger.info(f"{number_of(gone, 'picture')} of the {len(recorded.splits)} of the run not found here")
+    gone = recorded.count - len(known)
+    if gone > 0:
+        logger.info(f"{number_of(gone, 'picture')} of the {recorded.count} of the run not found here")
     return divided(dataset, {**known, **{name: str(split) for name, split in held_out.items()}}), left
 
 
@@ -156,7 +159,7 @@ def _scored_by_masks(dataset: Dataset, source: str) -> Dataset:
 def _whole_if_undivided(dataset: Dataset, split: str, source: str, told_by_run: bool) -> tuple[Dataset, str]:
     """Data that name no split at all are measured whole, which is said: their split is "all".
 
-    told_by_run: whether a run says what the model was trained on; an exported or copied folder does not.
+    told_by_run: whether a run, or an exported folder, says what the model was trained on; a copied one does not.
     """
     if any(item.split for item in dataset.items):
         return dataset, split

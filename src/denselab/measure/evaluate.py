@@ -170,7 +170,7 @@ def evaluate(
     _tell_crf(plan, crf, predictor)
     home = predictor.folder if isinstance(model, Predictor) else model
     drawn = {k: v for k, v in {"seed": seed, "val_fraction": val_fraction}.items() if v is not None}
-    chosen = select(data, split, predictor.spec, home, drawn)
+    chosen = select(data, split, predictor.spec, predictor.folder, drawn)
     shown = replace(chosen.dataset, bands=with_display(chosen.dataset.bands, display_bands))
     with _kept_beside(home) if cache else nullcontext():
         measured = replace(measure(plan, shown, chosen.items, quiet=quiet), selection=chosen, model=_named(home))
