@@ -26,9 +26,10 @@ def halves(left: tuple[int, ...], right: tuple[int, ...]) -> NDArray[np.uint8]:
     return picture
 
 
-def save(path: Path, pixels: NDArray[np.uint8]) -> None:
+def save(path: Path, pixels: NDArray[np.uint8], level: int = 6) -> None:
+    """level: of the compression, which makes another file of the same pixels."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path)
+    Image.fromarray(pixels).save(path, compress_level=level)
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def labelled(tmp_path: Path, space: LabelSpace) -> Dataset:
 @pytest.fixture
 def others(tmp_path: Path) -> Path:
     """Pictures without labels: one that the model half knows, one of which it is sure of nothing."""
-    save(tmp_path / "others/known/c.png", halves(RED, BLACK))
+    save(tmp_path / "others/known/c.png", halves(RED, BLACK), level=1)
     save(tmp_path / "others/grey.png", halves(NOISE, NOISE))
     return tmp_path / "others"
 
@@ -95,6 +96,16 @@ def test_what_is_being_written_names_its_machine(
 def test_labelled_pictures_are_not_labelled_again(labelled: Dataset, engine: TorchEngine, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no picture to label: all of them are labelled in"):
         pseudo_label(Predictor(engine), labelled, [labelled.root / "images"], tmp_path / "new", quiet=True)
+
+
+def test_copies_of_labelled_pictures_are_not_labelled_either(
+    labelled: Dataset, others: Path, engine: TorchEngine, tmp_path: Path
+) -> None:
+    """They were known by their path: a copy of a val picture got the model's labels, and trained."""
+    save(others / "copy of b.png", halves(RED, BLACK))
+    made = pseudo_label(Predictor(engine), labelled, [others], tmp_path / "new", confidence=0.8, quiet=True)
+    assert made.added == (str(others / "known/c.png"),)
+    assert not made.skipped
 
 
 def test_pictures_that_are_not_there_are_named(

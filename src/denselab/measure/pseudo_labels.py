@@ -18,6 +18,7 @@ from denselab.console import Progress, progress
 from denselab.data import Dataset, open_dataset
 from denselab.data.dataset import require_outside
 from denselab.data.recorded import read_recorded
+from denselab.data.seen import digests_of
 from denselab.errors import ConfigError, DataError, DenseLabError, ResourceError
 from denselab.files import fresh_beside, write_bytes, write_text, writing
 from denselab.inference.inputs import Skipped, Source, find_sources, require_given, skipped_for
@@ -27,7 +28,7 @@ from denselab.labels import LabelEntry, LabelSpace
 from denselab.measure.by_name import with_labels_of
 from denselab.measure.data import run_of
 from denselab.numbers import finite, flags, listed
-from denselab.paths import given_path, shortened, why_hidden
+from denselab.paths import deepest_folder, given_path, shortened, why_hidden
 from denselab.types import LabelMap
 
 logger = logging.getLogger(__name__)
@@ -78,7 +79,7 @@ def pseudo_label(
 
     model: trained on `data`, or on its classes; an ensemble is one too.
     data: the labelled pictures. Their splits stay, as the model's run had them.
-    pictures: files, folders or patterns; those of `data` are left out.
+    pictures: files, folders or patterns; those of `data` and copies of them are left out.
     out: a new folder; pictures are copied into it.
     confidence: the probability from which a pixel gets the model's class, 0 to 1.
     tta, window, device: as for a Predictor.
@@ -91,7 +92,8 @@ def pseudo_label(
     target = given_path(out, "`out`")
     if reason := why_hidden(target):
         raise ResourceError(f"cannot write {shortened(target)}: {reason}; choose another `out`")
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+    deepest_folder(target)
+    if target.exists() and any(target.iterdir()):
         raise ConfigError(f"{target} is not empty: nothing in it is touched; choose another `out`")
     predictor = model if isinstance(model, Predictor) else load(model, device)
     dataset = _labelled(predictor, data)
@@ -140,8 +142,9 @@ def _unlabelled(dataset: Dataset, places: Sequence[str], out: Path) -> tuple[lis
     sources, skipped = find_sources(places, out)
     if not sources:
         require_given(places)
-    labelled = {item.image.resolve() for item in dataset.items}
-    others = [source for source in sources if source.path.resolve() not in labelled]
+    labelled = set(digests_of(item.image for item in dataset.items)) - {""}
+    digests = digests_of(source.path for source in sources)
+    others = [source for source, digest in zip(sources, digests, strict=True) if digest not in labelled]
     if not others:
         reason = f"{skipped[0].path}: {skipped[0].reason}" if skipped else f"all of them are labelled in {dataset.root}"
         raise DataError(f"no picture to label: {reason}")
