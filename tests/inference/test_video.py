@@ -16,7 +16,7 @@ from PIL import Image as PILImage
 from denselab import __version__
 from denselab.engine.spec import ModelSpec
 from denselab.engine.torch_engine import TorchEngine
-from denselab.errors import ConfigError, DataError
+from denselab.errors import ConfigError, DataError, ResourceError
 from denselab.inference import film as film_module
 from denselab.inference import job as made_from
 from denselab.inference.film import FilmWriter, open_film, split_films
@@ -244,6 +244,23 @@ def test_ids_above_255_take_16_bits(tmp_path: Path) -> None:
         writer.add(ids, 0.0)
     ((_, found),) = frames_of(tmp_path / "a.mkv", "gray16le")
     assert np.array_equal(found, ids)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full is Linux's")
+def test_a_film_that_finds_the_disk_full_at_its_end_says_so() -> None:
+    """What a film writes when it is closed failed as PyAV's own error, which is none of ours."""
+    with (
+        pytest.raises(ResourceError, match="cannot write /dev/full: .*choose another folder"),
+        FilmWriter(Path("/dev/full"), "labels", Fraction(25), (33, 47)) as writer,
+    ):
+        writer.add(np.zeros((33, 47), np.uint8), 0.0)
+
+
+def test_a_film_that_failed_raises_its_own_error(tmp_path: Path) -> None:
+    """The end of the film was asked for all the same: what its codec said of that came in place of the reason."""
+    writer = FilmWriter(tmp_path / "a.mp4", "overlay", Fraction(25), (100_000, 100_000))
+    with pytest.raises(KeyboardInterrupt), writer:
+        raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("smooth", ["none", "mean", "flow"])

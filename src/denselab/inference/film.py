@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -136,11 +136,11 @@ class FilmWriter:
         self._av, self._path, self._labels = av, path, kind == "labels"
         self._format = ("gray16le" if wide else "gray") if self._labels else "rgb24"
         self._size, self._last = size, -1
-        try:
-            self._container = av.open(str(path), "w", format="matroska" if self._labels else "mp4")
+        with self._writing(), ExitStack() as opened:
+            container = av.open(str(path), "w", format="matroska" if self._labels else "mp4")
+            self._container = opened.enter_context(container)
             self._stream = self._add_stream(rate)
-        except (av.FFmpegError, OSError) as error:
-            raise ResourceError(f"cannot write {path}: {error}; choose another folder with `out`") from None
+            opened.pop_all()
 
     def _add_stream(self, rate: Fraction) -> Any:
         height, width = self._size
@@ -161,11 +161,10 @@ class FilmWriter:
     def __enter__(self) -> "FilmWriter":
         return self
 
-    def __exit__(self, *error: object) -> None:
-        try:
-            self._mux(self._stream.encode())
-        finally:
-            self._container.close()
+    def __exit__(self, kind: object, *error: object) -> None:
+        with self._writing(), self._container:  # which writes its index where it is closed
+            if kind is None:  # of a film that failed nothing more is wanted, and that would fail too
+                self._container.mux(self._stream.encode())
 
     def add(self, picture: Image | LabelMap, seconds: float) -> None:
         """Add a frame at a time; times that do not rise are moved on by the smallest step. Raises ResourceError."""
@@ -176,11 +175,12 @@ class FilmWriter:
         base = self._stream.codec_context.time_base
         frame.pts = max(round(seconds / base), self._last + 1)
         frame.time_base, self._last = base, frame.pts
-        self._mux(self._stream.encode(frame))
+        with self._writing():
+            self._container.mux(self._stream.encode(frame))
 
-    def _mux(self, packets: Any) -> None:
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
         try:
-            for packet in packets:
-                self._container.mux(packet)
+            yield
         except (self._av.FFmpegError, OSError) as error:
             raise ResourceError(f"cannot write {self._path}: {error}; choose another folder with `out`") from None
