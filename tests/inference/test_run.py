@@ -15,6 +15,7 @@ from denselab.errors import ResourceError
 from denselab.inference import route
 from denselab.inference.plan import plan_for
 from denselab.inference.run import labels_of, probs_of, run
+from denselab.inference.sinks import LabelSink
 
 
 def scene(height: int, width: int) -> np.ndarray:
@@ -98,6 +99,22 @@ def test_a_confidence_counts_no_block_twice(engine: TorchEngine, monkeypatch: py
     late = run(plan_for(Late(*given), window=(64, 64)), image)
     assert Late.asked == 3
     assert late.confidence == whole.confidence
+
+
+def test_a_confidence_is_told_which_numbers_are_probabilities() -> None:
+    """It guessed by their sum: logits of 1 and 0 made it certain."""
+    planes = np.stack([np.ones((8, 8), np.float32), np.zeros((8, 8), np.float32)])
+    for logits, expected in ((True, np.e / (np.e + 1)), (False, 1.0)):
+        sink = LabelSink(2, (8, 8))
+        sink.take(0, 0, planes, logits)
+        assert sink.confidence.mean == pytest.approx(expected)
+
+
+def test_a_confidence_is_the_same_from_logits_and_from_probabilities(engine: TorchEngine) -> None:
+    image = scene(40, 60)
+    assert run(plan_for(engine), image).confidence == pytest.approx(
+        run(plan_for(engine), image, keep_probs=True).confidence, rel=1e-5
+    )
 
 
 def test_a_window_that_does_not_fit_either_is_an_error(engine: TorchEngine) -> None:

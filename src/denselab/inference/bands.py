@@ -218,7 +218,7 @@ def _run_whole(plan: Plan, picture: RowWindow, store: BandStore, done: Done) -> 
         views += run_views(plan.engine, resize_rows(picture, view), [view], plan.flip)
     seen = Seen(views[0], logits=True) if len(views) == 1 else Seen(mean_probs(views), logits=False)
     for _, band in seen.bands(size):
-        store.confidence.add(band)
+        store.confidence.add(band, seen.logits)
         store.append(arg_max(band))
         done(store.rows)
 

@@ -178,9 +178,10 @@ def _blocks(plan: Plan, image: Pixels, windows: Windows | None, sink: Sink, note
         if coarse := see_coarse(plan, image, sizes):
             return _coarse_blocks(coarse, size, sink)
         seen = see(plan, image, sizes, note)
+        logits = seen.logits and sink.wants_logits
         for top, band in seen.bands(size) if sink.wants_logits else seen.prob_bands(size):
-            sink.take(top, 0, band)
-    return seen.logits and sink.wants_logits
+            sink.take(top, 0, band, logits)
+    return logits
 
 
 def _coarse_blocks(coarse: Coarse, size: Size, sink: Sink) -> bool:
@@ -189,7 +190,7 @@ def _coarse_blocks(coarse: Coarse, size: Size, sink: Sink) -> bool:
         sink.take_whole(coarse)
         return True
     for top, band in coarse.bands(size):
-        sink.take(top, 0, band if sink.wants_logits else as_array(softmax(band)))
+        sink.take(top, 0, band if sink.wants_logits else as_array(softmax(band)), sink.wants_logits)
     return sink.wants_logits
 
 
@@ -210,9 +211,10 @@ def _instance_blocks(plan: Plan, how: InstanceWise, image: Pixels, sink: Sink) -
             for top, band in pasted_bands(scored, plan.shown(image), plan.spec.label_space):
                 sink.take(top, 0, band)
             return False
+        logits = how.scores == "logits" and sink.wants_logits
         for top, band in joined_bands(plan.engine, how, image, boxes):
-            sink.take(top, 0, softmax(band) if how.scores == "logits" and not sink.wants_logits else band)
-    return how.scores == "logits" and sink.wants_logits
+            sink.take(top, 0, softmax(band) if how.scores == "logits" and not logits else band, logits)
+    return logits
 
 
 def _joint_blocks(ensemble: Ensemble, image: Pixels, sink: Sink) -> bool:
@@ -222,7 +224,7 @@ def _joint_blocks(ensemble: Ensemble, image: Pixels, sink: Sink) -> bool:
     for top, bottom in row_bands((len(scores) + 2) * scores[0].planes.shape[0], _size(image)):
         band = joined([one.rows(top, bottom) for one in scores], ensemble.join, ensemble.weights)
         logits = band.logits and sink.wants_logits
-        sink.take(top, 0, band.planes if logits else band.probs())
+        sink.take(top, 0, band.planes if logits else band.probs(), logits)
     return logits
 
 

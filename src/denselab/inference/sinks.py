@@ -35,8 +35,11 @@ class Sink(Protocol):
         return
 
     @abstractmethod
-    def take(self, top: int, left: int, planes: Any) -> None:
-        """Take a block (P, h, w) whose upper left pixel is at (top, left); numpy, or a tensor if logits are wanted."""
+    def take(self, top: int, left: int, planes: Any, logits: bool = False) -> None:
+        """Take a block (P, h, w) whose upper left pixel is at (top, left); numpy, or a tensor if logits are wanted.
+
+        logits: whether they are raw scores, which come only if they are wanted.
+        """
 
 
 class Confidence:
@@ -48,13 +51,13 @@ class Confidence:
     def __init__(self, total: float = 0.0, count: int = 0, temperature: float = 1.0) -> None:
         self.total, self.count, self.temperature = total, count, temperature
 
-    def add(self, planes: Tensor | NDArray[np.float32]) -> None:
-        """Count a block (K, h, w) of logits or probabilities."""
-        self.count_pixels(as_array(planes[:, ::SPARSE, ::SPARSE]))
+    def add(self, planes: Tensor | NDArray[np.float32], logits: bool = False) -> None:
+        """Count a block (K, h, w) of probabilities, or logits."""
+        self.count_pixels(as_array(planes[:, ::SPARSE, ::SPARSE]), logits)
 
-    def count_pixels(self, values: NDArray[np.float32]) -> None:
-        """Count pixels, (K, h, w) logits or probabilities, all of them."""
-        if values.min(initial=0) >= 0 and np.abs(values.sum(axis=0) - 1).max(initial=0) < 1e-3:  # probabilities
+    def count_pixels(self, values: NDArray[np.float32], logits: bool = False) -> None:
+        """Count pixels, (K, h, w) probabilities or logits, all of them."""
+        if not logits:
             values = np.log(np.maximum(values, 1e-30))
         top = 1 / np.exp((values - values.max(axis=0)) / self.temperature).sum(axis=0)
         self.total += float(top.sum(dtype=np.float64))
@@ -78,15 +81,15 @@ class LabelSink(Sink):
         """Count the confidence anew."""
         self.confidence = Confidence(temperature=self.confidence.temperature)
 
-    def take(self, top: int, left: int, planes: Tensor | NDArray[np.float32]) -> None:
-        """Take a block (K, h, w) of logits or probabilities; a tensor is reduced on its own device."""
+    def take(self, top: int, left: int, planes: Tensor | NDArray[np.float32], logits: bool = False) -> None:
+        """Take a block (K, h, w) of probabilities or logits; a tensor is reduced on its own device."""
         self.labels[top : top + planes.shape[1], left : left + planes.shape[2]] = arg_max(planes)
-        self.confidence.add(planes)
+        self.confidence.add(planes, logits)
 
     def take_whole(self, coarse: Coarse) -> None:
         """Take the whole picture, as large as the network saw it, without its full-size logits."""
         self.labels = coarse.labels()
-        self.confidence.count_pixels(coarse.sampled(SPARSE))
+        self.confidence.count_pixels(coarse.sampled(SPARSE), logits=True)
 
 
 class PlaneSink(Sink):
@@ -95,6 +98,6 @@ class PlaneSink(Sink):
     def __init__(self, planes: NDArray[np.float32], wants_logits: bool = False) -> None:
         self.planes, self.wants_logits = planes, wants_logits
 
-    def take(self, top: int, left: int, planes: Tensor | NDArray[np.float32]) -> None:
+    def take(self, top: int, left: int, planes: Tensor | NDArray[np.float32], logits: bool = False) -> None:
         """Take a block (P, h, w)."""
         self.planes[:, top : top + planes.shape[1], left : left + planes.shape[2]] = as_array(planes)
