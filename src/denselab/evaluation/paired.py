@@ -1,5 +1,6 @@
 """The same pictures before and after a change to their predictions: the gain, by class, and how certain it is."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -54,9 +55,9 @@ class Paired:
         return enough and self.interval is not None and self.interval.low > 0
 
     def totals(self) -> dict[str, Pair]:
-        """The scores SET over the whole set, (before, after)."""
+        """The scores SET over the whole set, (before, after); None where one is not defined."""
         before, after = (
-            {row.key: row.rounded(value) for row, value in set_scores(evaluation, SET)}
+            {row.key: _defined(value) for row, value in set_scores(evaluation, SET)}
             for evaluation in (self.before, self.after)
         )
         return {key: (before[key], after[key]) for key in SET}
@@ -64,7 +65,7 @@ class Paired:
     def classes(self) -> list[dict[str, Any]]:
         """One row per class: its name, and (before, after) of the scores BY_CLASS."""
         before, after = (
-            {row.key: [row.rounded(float(v)) for v in values] for row, values in class_scores(evaluation)}
+            {row.key: [_defined(float(v)) for v in values] for row, values in class_scores(evaluation)}
             for evaluation in (self.before, self.after)
         )
         return [
@@ -77,11 +78,8 @@ class Paired:
         low, high = self.interval or (None, None)
         return {
             "pictures": len(self.before.names),
-            "totals": {key: {"before": a, "after": b} for key, (a, b) in self.totals().items()},
-            "classes": [
-                {"name": row["name"]} | {key: {"before": row[key][0], "after": row[key][1]} for key in BY_CLASS}
-                for row in self.classes()
-            ],
+            "totals": {key: _stored(pair) for key, pair in self.totals().items()},
+            "classes": [{"name": row["name"]} | {key: _stored(row[key]) for key in BY_CLASS} for row in self.classes()],
             "miou_difference": rounded(self.difference, DIGITS),
             "miou_difference_low": rounded(low, DIGITS),
             "miou_difference_high": rounded(high, DIGITS),
@@ -111,6 +109,14 @@ class Paired:
             f"mIoU {self.difference:+z.4f}, 95 % interval {low:+z.4f} to {high:+z.4f} "
             f"over {len(self.before.names)} pictures"
         )
+
+
+def _defined(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else value
+
+
+def _stored(pair: Pair) -> dict[str, float | None]:
+    return {"before": rounded(pair[0], DIGITS), "after": rounded(pair[1], DIGITS)}
 
 
 def _cells(pair: Pair) -> tuple[str, str, str]:
