@@ -5,7 +5,7 @@ are one map, so is a residual block, and blocks that repeat are one with a count
 where it is joined (a crop, an enlargement) has no map of its own: it is part of the link.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -76,6 +76,9 @@ class Drawn:
 
 Outline = Mapping[int, Drawn]
 """Maps by key, in order of computation: sources come before what is made of them."""
+
+Users = Mapping[int, Sequence[int]]
+"""The maps that are made of each map. To find them goes through all links, of which dense networks have thousands."""
 
 
 def outline_of(traced: Trace, in_channels: int = 3) -> Outline:
@@ -244,27 +247,27 @@ def _merged(kind: MapKind, last: Drawn, before: list[Drawn]) -> Drawn:
 
 def _residual(outline: Outline) -> Outline:
     """A sum with a shortcut, the map itself or a 1x1 convolution of it, is one block with all that lies between."""
-    found = dict(outline)
+    found, users = dict(outline), readers(outline)
     for key in outline:
         if found[key].kind != "sum" or len(found[key].links) != 2 or any(link.through for link in found[key].links):
             continue
         first, second = found[key].sources
         for short, long in ((first, second), (second, first)):
-            start, shortcut = _shortcut(found, short, key)
-            inside = _between(found, start, [long], {*shortcut, key})
+            start, shortcut = _shortcut(found, users, short, key)
+            inside = _between(found, users, start, [long], {*shortcut, key})
             if inside:
                 parts = [found[k] for k in sorted({*inside, *shortcut})]
                 block = _merged("block", found[key], parts)
                 found[key] = replace(block, links=(Link(start, found[start].channels),))
                 for part in {*inside, *shortcut}:
                     del found[part]
+                users = readers(found)
                 break
     return found
 
 
-def _shortcut(outline: Outline, short: int, key: int) -> tuple[int, tuple[int, ...]]:
+def _shortcut(outline: Outline, users: Users, short: int, key: int) -> tuple[int, tuple[int, ...]]:
     """Where the block that ends in the sum `key` starts, and the maps of its shortcut, whose last is `short`."""
-    users = readers(outline)
     path: list[int] = []
     while outline[short].kind in ("conv", "avg pool") and outline[short].kernel in ((1, 1), (2, 2)):
         if users[short] != [path[-1] if path else key] or len(outline[short].links) != 1 or len(path) == 2:
@@ -276,7 +279,7 @@ def _shortcut(outline: Outline, short: int, key: int) -> tuple[int, tuple[int, .
     return short, tuple(path)
 
 
-def _between(outline: Outline, start: int, ends: Iterable[int], others: set[int]) -> set[int] | None:
+def _between(outline: Outline, users: Users, start: int, ends: Iterable[int], others: set[int]) -> set[int] | None:
     """The maps after `start` up to `ends`; None if more than that is involved, or anything is enlarged.
 
     others: maps of the block beside these
@@ -290,8 +293,8 @@ def _between(outline: Outline, start: int, ends: Iterable[int], others: set[int]
             return None
         inside.add(key)
         open_keys += [link.source for link in outline[key].links]
-    users = readers(outline)
-    return inside if all(user in inside | others for key in inside for user in users[key]) else None
+    involved = inside | others
+    return inside if all(user in involved for key in inside for user in users[key]) else None
 
 
 def _repeated(outline: Outline) -> Outline:
@@ -312,11 +315,10 @@ def _repeated(outline: Outline) -> Outline:
 def _summed(outline: Outline) -> Outline:
     """Sums of sums are one sum."""
     found = dict(outline)
-    for key in outline:
+    for key in (key for key in outline if outline[key].kind == "sum"):
         for link in found[key].links:
             inner = found[link.source]
-            alone = readers(found)[link.source] == [key] and not link.through
-            if found[key].kind == "sum" and inner.kind == "sum" and alone:
+            if inner.kind == "sum" and not link.through and readers(found)[link.source] == [key]:
                 rest = tuple(other for other in found[key].links if other is not link)
                 found[key] = replace(found[key], links=(*inner.links, *rest))
                 del found[link.source]
@@ -325,16 +327,17 @@ def _summed(outline: Outline) -> Outline:
 
 def _folded(outline: Outline) -> Outline:
     """All between two maps of one size, if nothing else leads in or out, as a block (dense blocks, Inception)."""
-    found = dict(outline)
+    found, users = dict(outline), readers(outline)
     for key in outline:
         size, start = found[key].size, min(found[key].sources, default=PICTURE)
         while start != PICTURE and found[start].size == size:
-            inside = _between(found, start, found[key].sources, {key})
+            inside = _between(found, users, start, found[key].sources, {key})
             if inside and all(found[k].size == size for k in inside):
                 block = _merged("block", found[key], [found[k] for k in sorted(inside)])
                 found[key] = replace(block, links=(Link(start, found[start].channels),))
                 for part in inside:
                     del found[part]
+                users = readers(found)
                 break
             start = min(found[start].sources, default=PICTURE)
     return found
