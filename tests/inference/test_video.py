@@ -90,6 +90,17 @@ def test_two_films_of_one_name_are_refused(engine: TorchEngine, tmp_path: Path) 
         predict_films(job_for(engine, tmp_path / "out"), ["a/drive.mp4", "b/drive.mkv"], FilmOptions(), quiet=True)
 
 
+def test_a_camera_and_a_film_are_told_apart_by_what_their_results_are_called(
+    engine: TorchEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`predict MODEL 0 camera-0.mp4` wrote both to one file, and `0 film/0.mp4`, which share none, were refused."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="two films are called camera-0"):
+        predict_films(job_for(engine, tmp_path / "out"), ["0", "camera-0.mp4"], FilmOptions(), quiet=True)
+    results, skipped = predict_films(job_for(engine, tmp_path / "out"), ["0", "film/0.mp4"], FilmOptions(), quiet=True)
+    assert (len(results), len(skipped)) == (0, 2), "neither is there, and both were tried"
+
+
 def test_a_film_and_frames_without_overlays(engine: TorchEngine, tmp_path: Path) -> None:
     job = replace(job_for(engine, tmp_path / "out"), overlays=False)
     name = str(film(tmp_path / "a.mkv"))
