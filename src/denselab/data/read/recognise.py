@@ -17,10 +17,12 @@ from denselab.data.layouts.yaml_bands import given_bands
 from denselab.data.layouts.yaml_file import YAML_NAMES, Settings, apply_settings, find_described, read_settings
 from denselab.data.layouts.yolo import Described
 from denselab.data.read.band_files import in_band_files, with_bands
+from denselab.data.read.halves import labelled_half
 from denselab.data.read.names import BadNames, NumberedApart, read_names, without_names
 from denselab.data.read.spectral_survey import GivenBands
 from denselab.data.read.tree import DATA, Tree, first_few, folder_role, number_of, read_tree, split_in_name
 from denselab.data.read.unread_forms import HEIC, HEIC_SUFFIXES, unread_form
+from denselab.data.read.unread_names import unread_names
 from denselab.data.read.yaml_text import in_yaml
 from denselab.errors import DataError, SeveralDataSets
 from denselab.paths import require_path
@@ -64,7 +66,7 @@ def recognise(path: Path) -> tuple[Path, Found]:
     if settings.splits is None:
         found = with_given_splits(found, *_places(tree, root))
     found = with_rectangles(noting_lines(in_pixels(found)), settings.rectangles, settings_file)
-    found = with_bands(_noting_passed_over(tree, found), given)
+    found = with_bands(_noting_passed_over(tree, found, bool(settings.labels)), given)
     return root, apply_settings(tree, root, found, settings, settings_file)
 
 
@@ -81,12 +83,21 @@ def _places(tree: Tree, root: Path) -> tuple[Tree, ...]:
     return (tree.below(root.relative_to(tree.root).as_posix()), tree)
 
 
-def _noting_passed_over(tree: Tree, found: Found) -> Found:
-    """Found, with what could not be read in the folder that was given, whatever sub-folder the data set is in."""
-    unread = [str(file) for file in tree.with_suffix(*HEIC_SUFFIXES)]
-    note = f"{number_of(len(unread), 'file')} of HEIC not read ({first_few(unread)}); {HEIC.way}"
+def _noting_passed_over(tree: Tree, found: Found, named: bool = False) -> Found:
+    """Found, with what could not be read in the folder that was given, whatever sub-folder the data set is in.
+
+    named: whether data.yaml names the classes
+    """
+    notes = [*found.notes]
+    if unread := [str(file) for file in tree.with_suffix(*HEIC_SUFFIXES)]:
+        notes.append(f"{number_of(len(unread), 'file')} of HEIC not read ({first_few(unread)}); {HEIC.way}")
+    if not named and not found.names and found.table is None and (table := unread_names(tree)):
+        notes.append(
+            f"no names of the classes: {table} is not read; where it tells them, write `labels: {{0: NAME, 1: NAME}}` "
+            "in data.yaml"
+        )
     passed_over = tuple((tree.path(file), why) for file, why in tree.passed_over)
-    return replace(found, passed_over=passed_over, notes=(*found.notes, *([note] if unread else [])))
+    return replace(found, passed_over=passed_over, notes=tuple(notes))
 
 
 def _settings_file(path: Path) -> Path | None:
@@ -329,6 +340,12 @@ def _nothing(tree: Tree) -> str:
         kinds = ", ".join(sorted({f.suffix for f in tree.files})[:6])
         files = number_of(len(tree.files), "file")
         return f"{tree.root}: no picture (.jpg, .png, .tif, ...) among {files} ({kinds}); give another folder"
+    if half := labelled_half(tree):
+        return (
+            f"{tree.root}: the {half} half of each picture ({tree.pictures[0]}) has few colours, as if its label stood "
+            "beside it in one file, which cannot be read. Cut each in two: the picture into images/, the label as PNG "
+            "into labels/, each of its pixels with the number, or the exact colour, of its class"
+        )
     return (
         f"{tree.root}: {number_of(len(tree.pictures), 'picture')}, but no labels in a known layout; "
         "put label PNGs of the same names into a folder labels/ beside images/, "
