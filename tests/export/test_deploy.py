@@ -65,7 +65,7 @@ def test_an_export_is_measured_on_the_pictures_that_its_run_held_out(
     stored = {"path": str(data), "splits": {"train": names[1:], "val": names[:1]}}
     (run / "dataset.json").write_text(json.dumps(stored), encoding="utf-8")
     done = export(run, tmp_path / "out")
-    assert done.parity.measured_on == "data: val"
+    assert done.parity.source == "data: val"
     assert not any(name in (tmp_path / "out" / "splits.json").read_text(encoding="utf-8") for name in names)
     assert "no names" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     before = denselab.evaluate(run, data, quiet=True)

@@ -24,7 +24,7 @@ def unnamed(save, photo, tmp_path):
         ("classes.xlsx", "PK"),
         ("labels/Legend.XLS", "x"),
         ("README.md", MARKDOWN),
-        ("README.md", MARKDOWN.replace("| ", "").replace(" |", "|")),
+        ("README.md", MARKDOWN.replace("\n| ", "\n").replace(" |\n", "\n")),
         ("README.md", MARKDOWN.replace("1 |", "2 |").replace("0 |", "1 |")),
     ],
 )

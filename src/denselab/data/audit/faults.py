@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from denselab.data.audit.findings import Fault, ItemFindings, Kind, relative
 from denselab.data.audit.leaks import picture_leaks
+from denselab.data.audit.turned import turned
 from denselab.data.dataset import Dataset
 from denselab.data.item import FileLabels
 from denselab.data.layouts.rectangles import rectangles_alone
@@ -34,7 +35,7 @@ def all_faults(dataset: Dataset, findings: Sequence[ItemFindings], complete: boo
     faults = [*passed_over_faults(dataset), *pairing_faults(dataset), *split_faults(dataset)]
     faults += [fault for finding in findings for fault in finding.faults]
     faults += nothing_labelled(dataset, findings)
-    faults += [*alpha_faults(dataset, findings), *rectangle_faults(dataset)]
+    faults += [*alpha_faults(dataset, findings), *rectangle_faults(dataset), *turned_faults(dataset, findings)]
     if complete:
         faults += [
             *class_faults(dataset, findings),
@@ -104,6 +105,17 @@ def rectangle_faults(dataset: Dataset) -> list[Fault]:
         "labels=boxes; where the things are rectangles, `rectangles: masks` in data.yaml says so"
     )
     return [Fault("rectangles", "warning", relative(dataset, dataset.items[0].source.path), message, fix)]
+
+
+def turned_faults(dataset: Dataset, findings: Sequence[ItemFindings]) -> list[Fault]:
+    """All labels saved transposed, mirrored or upside down."""
+    way = turned([finding.fits for finding in findings])
+    if not way:
+        return []
+    first = next(finding.item for finding in findings if way in finding.fits)
+    message = f"the labels seem to be {way}: turned back they meet the edges of the pictures, as they are they do not"
+    fix = "compare some with their pictures on the contact sheet; where it is so, turn them back and save them again"
+    return [Fault("turned", "warning", relative(dataset, first.source.path), message, fix)]
 
 
 def split_faults(dataset: Dataset) -> list[Fault]:

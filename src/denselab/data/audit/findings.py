@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
+from denselab.data.audit.turned import Fits, fits_of
 from denselab.data.dataset import Dataset, Item
 from denselab.data.item import FileLabels
 from denselab.data.likenesses import Look, look_of
@@ -28,7 +29,7 @@ Kind = Literal[
     "no pictures", "one picture", "empty split", "one class",
     "unreadable picture", "unreadable label", "size mismatch", "rotation", "unknown id",
     "label missing", "picture missing", "all ignored", "lossy labels", "absent class", "duplicate", "leak",
-    "lost shape", "covered class", "not readable", "alpha", "rectangles", "unlabelled",
+    "lost shape", "covered class", "not readable", "alpha", "rectangles", "unlabelled", "turned",
 ]  # fmt: skip
 Severity = Literal["error", "warning"]
 Size = tuple[int, int]
@@ -69,6 +70,7 @@ class ItemFindings:
     alpha: whether the picture has an alpha channel, which is dropped.
     digest: of the decoded pixels; equal for equal pictures.
     look: the picture in small; None where it is too uniform.
+    fits: how much better the labels would fit the picture if they were turned, see audit.turned.
     """
 
     item: Item
@@ -80,6 +82,7 @@ class ItemFindings:
     alpha: bool = False
     digest: bytes = b""
     look: Look | None = None
+    fits: Fits = field(default_factory=dict)
     faults: tuple[Fault, ...] = ()
 
     @property
@@ -123,6 +126,8 @@ def read_fully(dataset: Dataset, item: Item) -> ItemFindings:
         finding = replace(finding, size=image.shape[:2], digest=digest, look=look)
     if labels is not None:
         finding = _with_counts(finding, dataset, labels)
+    if image is not None and labels is not None:
+        finding = replace(finding, fits=fits_of(dataset.shown(image), labels))
     if labels is not None and isinstance(item.source, ShapeLabels):
         finding = _with_losses(finding, dataset, item.source)
     return replace(finding, faults=finding.faults + _size_faults(dataset, finding))
