@@ -89,12 +89,7 @@ def pseudo_label(
     places = [str(place) for place in listed(pictures, "`pictures`")]
     if not 0 < finite(confidence, "`confidence`") <= 1:
         raise ConfigError(f"`confidence` {confidence:g}; a probability above 0, at most 1: 0.9 is usual")
-    target = given_path(out, "`out`")
-    if reason := why_hidden(target):
-        raise ResourceError(f"cannot write {shortened(target)}: {reason}; choose another `out`")
-    deepest_folder(target)
-    if target.exists() and any(target.iterdir()):
-        raise ConfigError(f"{target} is not empty: nothing in it is touched; choose another `out`")
+    target = _empty_folder(given_path(out, "`out`"))
     predictor = model if isinstance(model, Predictor) else load(model, device)
     dataset = _labelled(predictor, data)
     require_outside(dataset, target)
@@ -114,6 +109,15 @@ def pseudo_label(
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return replace(made.result(target), skipped=(*skipped, *made.skipped))
+
+
+def _empty_folder(out: Path) -> Path:
+    """A folder to write, if it is not there or empty. Raises ConfigError, and ResourceError where it cannot be seen."""
+    if reason := why_hidden(out):
+        raise ResourceError(f"cannot write {shortened(out)}: {reason}; choose another `out`")
+    if deepest_folder(out) == out and any(out.iterdir()):
+        raise ConfigError(f"{out} is not empty: nothing in it is touched; choose another `out`")
+    return out
 
 
 def _labelled(predictor: Predictor, data: str | Path | Dataset) -> Dataset:
