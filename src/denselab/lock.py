@@ -16,7 +16,7 @@ from typing import Any
 from denselab.documents import parse_json
 from denselab.errors import ResourceError
 from denselab.files import is_alive
-from denselab.paths import shortened
+from denselab.paths import deepest_folder, shortened
 
 try:
     import fcntl
@@ -32,8 +32,10 @@ LARGEST = 4096  # bytes of a lock file
 def only_writer(folder: Path) -> Iterator[None]:
     """Hold the lock of a folder, which is made where it is missing, and removed again if it stays empty.
 
-    Raises ResourceError where another process holds it, naming that process, or where the folder cannot be written.
+    Raises ResourceError where another process holds it, naming that process, or where the folder cannot be written, and
+    ConfigError where a file is in its place.
     """
+    deepest_folder(folder)
     made = [path for path in (folder, *folder.parents) if not os.path.exists(path)]  # Path.exists may raise
     path = folder / LOCK
     try:
