@@ -157,19 +157,19 @@ def film_paths(out: Path, stem: str, overlay: bool = True) -> dict[str, Path]:
 
 def _refuse_namesakes(names: Sequence[str]) -> None:
     """Raise ConfigError where two films would be written to the same files."""
-    stems = [_stem_of(name) for name in names]
+    stems = [_stem(name) for name in names]
     if twice := next((stem for stem in stems if stems.count(stem) > 1), ""):
         raise ConfigError(f"two films are called {twice}, as their results would be; predict each to its own `out`")
 
 
-def _stem_of(name: str) -> str:
-    """The name of a film's results, without suffix."""
+def _stem(name: str) -> str:
+    """What the results of a film or a camera are called."""
     return f"camera-{name}" if is_camera(name) else Path(name).stem
 
 
 def _predict_film(job: Job, name: str, options: FilmOptions, quiet: bool) -> tuple[Result, str]:
     camera = is_camera(name)
-    stem = _stem_of(name)
+    stem = _stem(name)
     paths = film_paths(job.out, stem, job.overlays)
     if not camera:
         refuse_empty(Path(name))
