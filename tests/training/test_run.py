@@ -504,10 +504,12 @@ def test_no_validation_pictures_is_an_error(tiny_data: Dataset, tiny: Settings, 
         run_training(make_settings(tiny), alone, tmp_path / "run")
 
 
-def test_an_unwritable_place_is_a_resource_error(tiny_data: Dataset, tiny: Settings, tmp_path: Path) -> None:
+@pytest.mark.parametrize("out", ["file", "file/run"])
+def test_a_file_in_the_way_is_a_usage_error(out: str, tiny_data: Dataset, tiny: Settings, tmp_path: Path) -> None:
+    """It had the exit code of a full disk, after which a script may try again."""
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(ResourceError, match="`out`"):
-        run_training(make_settings(tiny), tiny_data, tmp_path / "file" / "run")
+    with pytest.raises(ConfigError, match="file is a file; choose another `out`"):
+        run_training(make_settings(tiny), tiny_data, tmp_path / out)
 
 
 @pytest.mark.parametrize(("affords", "saves"), [(True, [3, 6]), (False, [6])])
