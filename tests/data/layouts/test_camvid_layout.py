@@ -88,3 +88,17 @@ def test_cvats_export_without_subsets(save, photo, write, tmp_path):
     assert (data.layout, data.label_space.names) == ("CamVid (SegNet)", ("background", "coin", "plank"))
     assert sorted(item.split for item in data.items) == ["train", "val"]
     assert data.read_labels(data.items[0]).tolist() == [[0, 2, 1]]
+
+
+def test_lists_that_lie_above_the_folder_they_are_written_for(save, photo, write, tmp_path):
+    """RELLIS-3D: train.lst beside Rellis-3D/, whose paths begin below it."""
+    for number in range(3):
+        save(f"Rellis-3D/00000/node/{number}.jpg", photo())
+        save(f"Rellis-3D/00000/node_label_id/{number}.png", [[0, 3, 33]])
+        save(f"Rellis-3D/00000/node_label_color/{number}.png", [[[0, 0, 0], [0, 102, 0], [134, 255, 239]]])
+    lines = [f"00000/node/{number}.jpg 00000/node_label_id/{number}.png" for number in range(3)]
+    write("train.lst", "\n".join(lines[:2]))
+    write("val.lst", lines[2])
+    data = open_dataset(tmp_path)
+    assert [item.split for item in data.items] == ["train", "train", "val"]
+    assert data.read_labels(data.items[0]).tolist() == [[0, 1, 2]]

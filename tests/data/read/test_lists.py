@@ -163,3 +163,26 @@ def test_a_list_in_utf_16(save, photo, write, tmp_path):
         save(f"masks/p{number}.png", [[0, 1]])
     (tmp_path / "val.txt").write_text("p1.png\r\n", encoding="utf-16")
     assert [item.name for item in open_dataset(tmp_path).of_split("val")] == ["images/p1"]
+
+
+def test_a_list_of_folders_names_all_in_them():
+    """VSPW, DAVIS: train.txt has the names of videos. "None of its names is a picture" was said."""
+    frames = items("data/v1/origin/0", "data/v1/origin/1", "data/v2/origin/0", "data/v3/origin/0")
+    listed, notes = apply_lists(frames, {"train": ["v1", "v4"], "val": ["data/v2"]}, "lists")
+    assert [item.split for item in listed] == ["train", "train", "val", LEFT_OUT]
+    assert any("1 name without a labelled picture: v4" in note for note in notes)
+    with pytest.raises(DataError, match="'v1' stands in both train and val"):
+        apply_lists(frames, {"train": ["data/v1/origin/0"], "val": ["v1"]}, "lists")
+
+
+def test_a_row_of_several_columns_names_no_folder():
+    """VisA: candle, normal, a picture without a label. It is not all of candle."""
+    named = {"train": ["candle\tnormal\t9.jpg"], "test": ["candle/0"]}
+    listed, _ = apply_lists(items("candle/0", "candle/1"), named, "x")
+    assert [item.split for item in listed] == ["test", LEFT_OUT]
+
+
+def test_numbers_are_known_without_their_zeros():
+    """CWFID: train: [1, 2] for 001_image and 002_image."""
+    listed, _ = apply_lists(items("001_image", "002_image", "010_image"), {"train": ["1", "10"], "test": ["2"]}, "x")
+    assert [item.split for item in listed] == ["train", "test", "train"]

@@ -5,6 +5,7 @@ CamVid (Brostow et al. 2009), where the label files show them. https://github.co
 """
 
 from collections import Counter
+from functools import cached_property
 from pathlib import PurePosixPath
 
 from denselab.data.item import FileLabels, Found, Item, NamedLabel
@@ -41,10 +42,11 @@ def find_camvid(tree: Tree) -> Found | None:
 def _from_lists(tree: Tree) -> tuple[list[Item], list[str]]:
     items: list[Item] = []
     missing: list[str] = []
+    ends = _Ends(tree)
     lists = [f for f in tree.with_suffix(".txt", ".lst") if len(f.parts) == 1 and f.stem.lower() in SPLITS]
     for file in lists:
         for line in read_lines(tree.path(file)):
-            pair = _pair_of(line, tree)
+            pair = _pair_of(line, ends)
             if pair is None and len(line.split()) == 2:
                 missing.append(line)
             elif pair is not None:
@@ -65,22 +67,40 @@ def _from_lists(tree: Tree) -> tuple[list[Item], list[str]]:
     return items, notes
 
 
-def _pair_of(line: str, tree: Tree) -> tuple[PurePosixPath, PurePosixPath] | None:
-    """The two files of a line. Paths may start with a slash, or with folders of another machine."""
+def _pair_of(line: str, ends: "_Ends") -> tuple[PurePosixPath, PurePosixPath] | None:
+    """The two files of a line."""
     columns = line.split()
     if len(columns) != 2:
         return None
-    files = [_locate(column, tree) for column in columns]
+    files = [ends.file_of(column) for column in columns]
     return (files[0], files[1]) if files[0] is not None and files[1] is not None else None
 
 
-def _locate(text: str, tree: Tree) -> PurePosixPath | None:
-    parts = PurePosixPath(text.replace("\\", "/").lstrip("/")).parts
-    for start in range(len(parts)):
-        candidate = "/".join(parts[start:])
-        if tree.has(candidate):
-            return PurePosixPath(candidate)
-    return None
+class _Ends:
+    """The files that lists mean: their paths may start with a slash, or with folders of another machine.
+
+    They may also lack the first folders, where the lists lie above the folder that they are written for.
+    """
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+
+    def file_of(self, text: str) -> PurePosixPath | None:
+        """The file of a path; None where there is none, or where it may be several."""
+        parts = PurePosixPath(text.replace("\\", "/").lstrip("/")).parts
+        found = next((end for n in range(len(parts)) if self._tree.has(end := "/".join(parts[n:]))), None)
+        if found is not None:
+            return PurePosixPath(found)
+        return self._by_end.get("/".join(parts)) if len(parts) > 1 else None
+
+    @cached_property
+    def _by_end(self) -> dict[str, PurePosixPath | None]:
+        ends: dict[str, PurePosixPath | None] = {}
+        for file in self._tree.files:
+            for start in range(1, len(file.parts) - 1):
+                end = "/".join(file.parts[start:])
+                ends[end] = None if end in ends else file
+        return ends
 
 
 def _from_folders(tree: Tree) -> list[Item]:

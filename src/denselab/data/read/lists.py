@@ -1,8 +1,10 @@
 """List files, which say what belongs to which split: train.txt, valid_list.txt, val.csv, ImageSets/*/train.txt."""
 
 import csv
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -32,6 +34,7 @@ LONGEST_CELL = 2**27  # characters: the run lengths of one large picture; Python
 OTHER_COLUMNS = ("encodedpixels", "rle", "rle_mask", "class", "classid")  # a csv of run lengths or classes is no list
 NAME_KEYS = ("image", "img", "file_name", "filename", "file", "name", "id")  # of a record of a picture
 ALIKE = "\0"  # before a key whose letters may be written otherwise
+INSIDE = "\1"  # before a key that is a folder: of all items in it
 ALL = "all"  # in data.yaml: the pictures that no other split names
 
 
@@ -137,12 +140,12 @@ def lists_that_fit(items: Sequence[Item], lists: Mapping[str, Sequence[Path]]) -
 
 def share_known(names: Sequence[str], by_key: dict[str, set[int]]) -> float:
     """The share of names that are those of an item. by_key: as `items_by_key` gives it."""
-    return sum(_find(name, by_key) is not None for name in names) / len(names)
+    return sum(bool(_meant(name, by_key)) for name in names) / len(names)
 
 
 def positions_of(names: Sequence[str], by_key: dict[str, set[int]]) -> set[int]:
     """The positions of the items that are named. by_key: as `items_by_key` gives it."""
-    return {position for name in names if (position := _find(name, by_key)) is not None}
+    return {position for name in names for position in _meant(name, by_key)}
 
 
 def apply_lists(
@@ -151,7 +154,7 @@ def apply_lists(
     """Items with their splits, and notes.
 
     items: of the data set
-    named: {split: names}; a name may have folders and suffix, or be a bare stem; ALL means the rest
+    named: {split: names}; a name may have folders and suffix, be a bare stem, or a folder of items; ALL means the rest
     where: the file to name in messages
     line: {split: file} as `splits` in data.yaml would name them; None if nothing does
 
@@ -205,13 +208,12 @@ def _listed(items: Sequence[Item], named: Mapping[str, Sequence[str]], where: st
     missing: list[str] = []
     for split, names in named.items():
         for name in names:
-            known = _find(name, by_key)
-            if known is None:
+            known = _meant(name, by_key)
+            if not known:
                 missing.append(name.split("\t")[0])
-            elif split_of.setdefault(known, split) != split:
-                raise DataError(
-                    f"{where}: {name!r} stands in both {split_of[known]} and {split}; keep it in one of them"
-                )
+            other = next((split_of[one] for one in known if split_of.setdefault(one, split) != split), None)
+            if other is not None:
+                raise DataError(f"{where}: {name!r} stands in both {other} and {split}; keep it in one of them")
     return split_of, missing
 
 
@@ -221,7 +223,10 @@ def items_by_key(items: Sequence[Item]) -> dict[str, set[int]]:
     for position, item in enumerate(items):
         for key in _keys(item):
             by_key.setdefault(key, set()).add(position)
-            by_key.setdefault(ALIKE + same_name(key), set()).add(position)
+            by_key.setdefault(_alike(key), set()).add(position)
+        folders = PurePosixPath(item.name).parts[:-1]
+        for start, end in combinations(range(len(folders) + 1), 2):
+            by_key.setdefault(INSIDE + "/".join(folders[start:end]), set()).add(position)
     return by_key
 
 
@@ -235,6 +240,21 @@ def _keys(item: Item) -> set[str]:
     return keys - {""}
 
 
+def _alike(key: str) -> str:
+    """A key by which all systems and tools know it; zeros before a number do not count."""
+    return ALIKE + re.sub(r"(?<!\d)0+(?=\d)", "", same_name(key))
+
+
+def _meant(name: str, by_key: dict[str, set[int]]) -> set[int]:
+    """The item that a line means, or all items of the folder that it is: the frames of a video, a patient."""
+    known = _find(name, by_key)
+    return by_key.get(f"{INSIDE}{_path(name)}", set()) if known is None else {known}
+
+
+def _path(text: str) -> PurePosixPath:
+    return PurePosixPath(text.replace("\\", "/").lstrip("/"))
+
+
 def _find(name: str, by_key: dict[str, set[int]]) -> int | None:
     """The one item that a line means. Of several columns the first that names a picture counts.
 
@@ -242,8 +262,8 @@ def _find(name: str, by_key: dict[str, set[int]]) -> int | None:
     """
     first = name.split(",")[0].strip()
     candidates = [name, from_cell(name), *name.split("\t"), *name.split()[:1], first, first.strip("\"'")]
-    paths = [PurePosixPath(candidate.replace("\\", "/").lstrip("/")) for candidate in candidates]
-    for written in (str, lambda key: ALIKE + same_name(key)):
+    paths = [_path(candidate) for candidate in candidates]
+    for written in (str, _alike):
         for path in paths:
             for key in (str(path), str(path.with_suffix("")) if path.name else "", path.name, path.stem):
                 found = by_key.get(written(key), set())
