@@ -19,7 +19,18 @@ def sbd(labels):
     return {"GTcls": {"Boundaries": boundaries, "Segmentation": labels, "CategoriesPresent": np.array([[1], [2]])}}
 
 
-@pytest.mark.parametrize("content", [{"LabelMap": LABELS}, sbd(LABELS), {"S": LABELS.astype(float), "names": "road"}])
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"LabelMap": LABELS},
+        sbd(LABELS),
+        {"S": LABELS.astype(float), "names": "road"},
+        {"S": LABELS, "regionMapStuff": LABELS + 7, "regionLabelsStuff": np.ones((300, 1))},  # COCO-Stuff 10k
+        {"inst_map": LABELS + 5, "type_map": LABELS, "inst_centroid": np.ones((3, 2))},  # CoNSeP
+        {"inst_map": LABELS, "id": np.arange(1, 3)[None], "bbox": np.ones((1, 4))},  # Lizard
+        {"groundTruth": {"Segmentation": LABELS, "Boundaries": LABELS > 0}},  # CrackForest
+    ],
+)
 def test_the_only_map_is_found(tmp_path, content):
     savemat(tmp_path / "a.mat", content)
     assert mat_labels(tmp_path / "a.mat").tolist() == LABELS.tolist()
@@ -39,6 +50,12 @@ def test_what_is_refused(tmp_path):
     path = tmp_path / "a.mat"
     savemat(path, {"first": LABELS, "second": LABELS})
     with pytest.raises(DataError, match=r"holds 2 maps \(first, second\); one was expected"):
+        mat_labels(path)
+    cells = np.empty((1, 2), dtype=object)
+    for reader in range(2):  # BSDS500: the second would have stood for both
+        cells[0, reader] = {"Segmentation": LABELS + reader, "Boundaries": LABELS > 0}
+    savemat(path, {"groundTruth": cells})
+    with pytest.raises(DataError, match=r"holds 2 maps \(groundTruth\{1\}\.Segmentation, groundTruth\{2\}"):
         mat_labels(path)
     savemat(path, {"x": np.array([[1]])})
     with pytest.raises(DataError, match="holds no map of numbers"):
