@@ -239,3 +239,15 @@ def test_signed_numbers_of_16_bits(tmp_path):
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, np.full((6, 8), 20000, np.int16))
     assert (read_image(path) == round(20000 * 255 / 65535)).all()
+
+
+def test_small_numbers_of_16_bits_in_colour_stay(tmp_path):
+    """SYNTHIA's labels, of which the high bytes were read: all black."""
+    numbers = np.array([[[3, 0, 0], [8, 1, 0]]], dtype=">u2")
+    header = struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0)
+    parts = [(b"IHDR", header), (b"IDAT", zlib.compress(b"\0" + numbers.tobytes())), (b"IEND", b"")]
+    written = b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in parts
+    )
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + written)
+    assert read_label_pixels(tmp_path / "a.png").tolist() == [[[3, 0, 0], [8, 1, 0]]]

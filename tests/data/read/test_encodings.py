@@ -93,9 +93,25 @@ def test_counting_nothing():
     assert count_values(np.zeros((0, 4), np.uint16)) == {}
 
 
-def test_ids_in_the_red_channel_alone_are_colours(save):
-    """CARLA's: small ids passed for grey within JPEG's noise, of which green, all zero, was read."""
+def test_ids_in_the_red_channel_alone_are_ids(save):
+    """CARLA's: small ids passed for grey within JPEG's noise, of which green, all zero, was read; then for colours."""
     rgb = np.zeros((4, 6, 3), np.uint8)
-    rgb[:2, :, 0], rgb[2, :, 0] = 1, 2
-    found = infer_encoding([save("a.png", rgb), save("b.png", np.zeros((4, 6, 3), np.uint8))])
-    assert [entry.colour for entry in found.table.entries] == [(0, 0, 0), (1, 0, 0), (2, 0, 0)]
+    rgb[:2, :, 0], rgb[2, :, 0] = 7, 12
+    paths = [save("a.png", rgb), save("b.png", np.zeros((4, 6, 3), np.uint8))]
+    found = infer_encoding(paths)
+    assert (found.encoding.kind, [entry.id for entry in found.table.entries]) == ("red", [0, 7, 12])
+    assert decode(rgb, found.encoding, paths[0])[:, 0].tolist() == [7, 7, 12, 0]
+    shades = np.zeros((4, 6, 3), np.uint8)  # of VOC's table: aeroplane, chair, dog
+    shades[:2, :, 0], shades[2, :, 0] = 128, 192
+    assert infer_encoding([save("c.png", shades)]).encoding.kind == "colour"
+
+
+def test_numbers_beside_ids_in_red_are_asked_about(save):
+    """SYNTHIA's: the class in red and the number of the object in green. Each pair became a class."""
+    rgb = np.zeros((4, 6, 3), np.uint8)
+    rgb[..., 0] = np.array([3, 8, 8, 10])[:, None]
+    rgb[1, :, 1], rgb[2, :, 1] = 1, 2
+    path = save("a.png", rgb)
+    with pytest.raises(DataError, match=r"small numbers in red, and others beside.*`encoding: red`"):
+        infer_encoding([path])
+    assert [e.id for e in infer_encoding([path], given=Encoding("red")).table.entries] == [3, 8, 10]

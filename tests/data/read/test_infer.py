@@ -405,3 +405,45 @@ def test_numbers_that_change_everywhere_are_no_labels(save, top):
     assert infer_encoding([path], given=Encoding("index"))
     calm = np.kron(np.arange(36).reshape(6, 6) % 30, np.ones((4, 4), int))
     assert infer_encoding([save("b.png", np.hstack([calm, calm]))]).table.num_classes == 30
+
+
+def counted(number: int, split: bool = False):
+    """A label file of so many objects, each a column of two pixels; split: each in two pieces."""
+    pixels = np.zeros((6, 40), np.uint8)
+    for n in range(1, number + 1):
+        pixels[1:5, 3 * n : 3 * n + 2] = n
+        pixels[3, 3 * n : 3 * n + 2] *= not split
+    return pixels
+
+
+@pytest.mark.parametrize(
+    ("numbers", "split", "asked"), [((3, 5, 8), False, True), ((3, 5, 8), True, False), ((8, 8, 8), False, False)]
+)
+def test_a_few_objects_in_each_file_are_asked_about(save, numbers, split, asked):
+    """GlaS, leaves of CVPPP: 1 is another gland in each picture. Twenty were needed for the question."""
+    paths = [save(f"{n}.png", counted(number, split)) for n, number in enumerate(numbers)]
+    if not asked:
+        assert infer_encoding(paths).encoding.kind == "index"
+        return
+    with pytest.raises(DataError, match=r"counts from 1 to a number of its own \(3, 5, 8\).*`encoding: objects`"):
+        infer_encoding(paths)
+    assert infer_encoding(paths, given=Encoding("objects")).table.num_classes == 2
+
+
+@pytest.mark.parametrize("levels", [(0, 255), (0, 128, 255)])
+def test_greys_are_named_by_their_colours(save, levels):
+    """DeepGlobe's roads: class_dict.csv has road 255,255,255 before background 0,0,0, and the names were exchanged."""
+    names = [NamedLabel(n, f"grey {g}", (g, g, g)) for n, g in enumerate(reversed(levels))]
+    rgb = np.repeat(np.tile(np.array(levels, np.uint8), (6, 4))[..., None], 3, axis=2)
+    found = infer_encoding([save("a.png", rgb)], names)
+    assert [(entry.id, entry.name) for entry in found.table.entries] == [(g, f"grey {g}") for g in sorted(levels)]
+    smooth = np.clip(rgb.astype(int) + 3, 0, 252).astype(np.uint8)
+    if len(levels) == 2:  # as JPEG has it
+        smeared = infer_encoding([save("b.png", np.vstack([rgb, smooth, 255 - smooth // 40]))], names)
+        assert [entry.name for entry in smeared.table.entries] == ["grey 0", "grey 255"]
+
+
+def test_the_place_in_the_table_counts_where_the_files_hold_numbers(save):
+    names = [NamedLabel(0, "road", (255, 255, 255)), NamedLabel(1, "ground", (0, 0, 0))]
+    found = infer_encoding([save("a.png", [[0, 1]])], names)
+    assert [entry.name for entry in found.table.entries] == ["road", "ground"]

@@ -11,7 +11,7 @@ boxes: boxes.json              # COCO file of boxes for pictures without a mask;
 tags: tags.txt                 # which classes pictures without a mask show: a picture and its tags in a line
 splits: {train: train.txt, val: [name1, name2], test: all}  # all: the rest; or one csv or json file
 fold: 0                        # of a file with several folds
-encoding: index                # index, colour, two-valued, objects, divided, ade20k
+encoding: index                # index, colour, two-valued, objects, divided, ade20k, red
 threshold: 128                 # two-valued: from this value on it is 255
 divisor: 1000                  # divided: class * divisor + instance
 labels: [{id: 0, name: road, colour: [128, 64, 128], role: class}, ...]     # or [road, car], or {0: road, 7: car}

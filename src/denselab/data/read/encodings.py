@@ -8,6 +8,7 @@
 | divided    | class * divisor + instance               | number // divisor where >= minimum, else the number  |
 | objects    | one number or colour per object          | 1 where > 0, else 0                                  |
 | ade20k     | RGB of the ADE20K full release           | R // 10 * 256 + G                                    |
+| red        | RGB, the number in the first channel     | R                                                    |
 """
 
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from denselab.errors import DataError
 from denselab.labels import NODATA, Colour
 
-Kind = Literal["index", "two-valued", "colour", "divided", "objects", "ade20k"]
+Kind = Literal["index", "two-valued", "colour", "divided", "objects", "ade20k", "red"]
 MAX_COLOURS = 256  # more colours than that are a smeared or a natural picture, not a label table
 COUNTED = 2**24  # numbers counted at a time: numpy makes each 8 bytes long
 FILLED_SHARE = 0.005  # of the pixels of a channel; fewer may be JPEG's noise in black
@@ -74,6 +75,8 @@ def _ids(pixels: NDArray[Any], encoding: Encoding, path: Path) -> NDArray[Any]:
         return _ids_of_colours(pixels, encoding.colours, path)
     if encoding.kind == "ade20k":
         return _ids_of_ade20k(pixels, path)
+    if encoding.kind == "red" and pixels.ndim == 3:
+        return pixels[..., 0]
     if encoding.kind == "objects" and pixels.ndim == 3:
         return np.asarray(pixels.any(axis=2), dtype=np.uint8)
     grey = as_grey(pixels, path)

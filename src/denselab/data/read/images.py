@@ -138,11 +138,14 @@ def read_label_colours(path: Path) -> NDArray[Any]:
 
 
 def _deep_labels(pixels: NDArray[np.uint16]) -> NDArray[Any]:
-    """(H, W) uint16 where the channels agree, else (H, W, 3) uint8 colours."""
+    """(H, W) uint16 where the channels agree, else (H, W, 3) uint8: colours, or numbers below 256 as they are.
+
+    SYNTHIA's labels have a class in red and the number of an object in green.
+    """
     colours = pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., :1]
     if (colours == colours[..., :1]).all():
         return colours[..., 0].copy()
-    return (colours >> 8).astype(np.uint8)
+    return (colours if colours.max() < 256 else colours >> 8).astype(np.uint8)
 
 
 def picture_size(path: str | Path) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from denselab.data.read.encodings import MAX_COLOURS, Encoding, Kind
 from denselab.data.read.images import lossy_form, read_palette
 from denselab.data.read.label_table import (
     BACKGROUND,
+    by_grey,
     object_table,
     refuse_divided,
     refuse_lone_marker,
@@ -30,8 +31,10 @@ from denselab.data.read.label_table import (
     two_valued_table,
 )
 from denselab.data.read.likeness import (
+    are_red,
     is_smeared_two_valued,
     looks_like_objects,
+    refuse_counted,
     refuse_grey_levels,
     refuse_grey_pictures,
 )
@@ -106,11 +109,11 @@ def infer_encoding(
     if odd:
         notes.append(f"{number_of(len(odd), 'label file')} unlike all others, not learnt from: {first_few(odd, 2)}")
     usable, negative = split_negative(usable, names)
+    names = by_grey(names, usable)
     if given is not None:
         encoding, table, description, more = _of_given(given, usable, names)
     elif any(not c.grey for c in usable):
-        refuse_odd_colours(usable, names)
-        encoding, table, description, more = _infer_colours(usable, names)
+        encoding, table, description, more = _infer_red_or_colours(usable, names)
     else:
         encoding, table, description, more = _infer_numbers(usable, names)
     if negative and encoding.kind == "index":
@@ -248,6 +251,17 @@ def _colour_entry(label_id: int, colour: Colour) -> LabelEntry:
     return LabelEntry(label_id, "#{:02x}{:02x}{:02x}".format(*colour), colour)
 
 
+def _infer_red_or_colours(contents: list[Contents], names: Sequence[NamedLabel]) -> Inference:
+    """The ids in red where there are such, else the colours."""
+    red = are_red(contents, names)
+    refuse_odd_colours(contents, names)
+    if not red:
+        return _infer_colours(contents, names)
+    encoding, table, description, notes = _of_given(Encoding("red"), contents, names)
+    note = "the numbers in red are the ids; `encoding: colour` in data.yaml takes them for colours"
+    return encoding, table, description, [*notes, note]
+
+
 def _infer_numbers(contents: list[Contents], names: Sequence[NamedLabel]) -> Inference:
     totals = _merge(c.values() for c in contents)
     values = sorted(totals)
@@ -285,13 +299,10 @@ def _infer_numbers(contents: list[Contents], names: Sequence[NamedLabel]) -> Inf
         note = (
             f"the labels number single objects (up to {values[-1]}): all are class 1; `encoding: index` keeps the ids"
         )
-        return (
-            Encoding("objects"),
-            object_table(),
-            f"{contents[0].bits}-bit object numbers: 0 background, others object",
-            [note],
-        )
+        text = f"{contents[0].bits}-bit object numbers: 0 background, others object"
+        return Encoding("objects"), object_table(), text, [note]
     if not names:
+        refuse_counted(contents)
         refuse_grey_pictures(values, contents[0].path)
     refuse_divided(contents[0].path, values, names)
     if not any(label.id == 255 for label in names):

@@ -53,6 +53,20 @@ def told_apart(rows: Sequence[LabelEntry]) -> tuple[list[LabelEntry], list[str]]
     return [replace(row, name=f"{row.name} ({row.id})") if often[row.name] > 1 else row for row in rows], told
 
 
+def by_grey(names: Sequence[NamedLabel], contents: Sequence[Contents]) -> Sequence[NamedLabel]:
+    """Names with the grey of their colour as id, where the files hold greys: road 255 255 255 before background 0 0 0.
+
+    Else their place in the table would count. So it does where the files hold other numbers.
+    """
+    greys = [label.colour[0] for label in names if label.colour is not None and len(set(label.colour)) == 1]
+    if len(set(greys)) < max(2, len(names)) or not all(c.grey for c in contents):
+        return names
+    held = {value for c in contents for value in c.values()}
+    if held <= set(greys) or (set(greys) == {0, 255} and max(held, default=0) > 1):
+        return sorted((replace(n, id=grey) for n, grey in zip(names, greys, strict=True)), key=lambda n: n.id)
+    return names
+
+
 def two_valued_table(names: Sequence[NamedLabel] = ()) -> LabelSpace:
     """0 and 255 as two classes; two names without ids 0 and 255 are taken in their order.
 

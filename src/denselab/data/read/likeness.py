@@ -1,11 +1,13 @@
 """What undescribed numbers in label files look like: smeared masks, object numbers, grey levels."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from denselab.data.item import NamedLabel
 from denselab.data.read.images import read_label_pixels
 from denselab.data.read.scan import Contents
 from denselab.errors import DataError
@@ -18,6 +20,12 @@ SMEARED_SHARE = 0.6
 SMEARED_VALUES = 5  # different numbers from which those near the ends alone may be a mask's soft edges
 MANY_VALUES = 128  # more grey values than that, up to just below 255, may be a blurred mask as well as class ids
 MANY_OBJECTS = 20  # different numbers in one file from which it may hold object numbers rather than classes
+FEWEST_RED = 3  # different numbers in red that may be ids
+SMALL_RED = 32  # the lowest of them is below; VOC's reds are 64 and more
+BESIDE_RED = 64  # ids and numbers of objects side by side are lower
+FEW_OBJECTS = 6  # the same where each file counts from 1 to a number of its own
+LOOKED_INTO = 8  # files whose numbers are looked at
+COUNTS = 3  # how many different numbers the files of a set count to, at least, where they may be objects
 
 
 def is_smeared_two_valued(totals: dict[int, int]) -> bool:
@@ -65,6 +73,52 @@ def looks_like_objects(contents: list[Contents]) -> bool:
         f"{rich[0].path}: {len(rich[0].counts)} numbers, each in one piece. Either each number is an object "
         "(write `encoding: objects` in data.yaml) or each is a class (write `encoding: index`)"
     )
+
+
+def are_red(contents: Sequence[Contents], names: Sequence[NamedLabel]) -> bool:
+    """Whether colours are ids in red alone, as CARLA's.
+
+    Raises DataError where other small numbers stand beside them, as those of objects in SYNTHIA. A label table has
+    brighter colours, or others than shades of red.
+    """
+    colours = {(code >> 16, code >> 8 & 255, code & 255) for c in contents for code in c.counts}
+    reds = {red for red, _, _ in colours}
+    known = any(label.colour is not None for label in names) or not all(c.coloured for c in contents)
+    if known or len(reds) < FEWEST_RED or min(reds - {0}) >= SMALL_RED:
+        return False
+    if all(green == blue == 0 for _, green, blue in colours):
+        return True
+    if max(map(max, colours)) >= BESIDE_RED or len(reds) == len(colours):
+        return False
+    raise DataError(
+        f"{contents[0].path}: small numbers in red, and others beside. Either those in red are the classes (write "
+        "`encoding: red` in data.yaml) or each colour is one (write `encoding: colour`)"
+    )
+
+
+def refuse_counted(contents: Sequence[Contents]) -> None:
+    """Raise DataError where each file counts from 1 to a number of its own, each number in one piece: few objects.
+
+    Classes do not do so: a file without the last one has others, and most come in pieces.
+    """
+    several = sorted((c for c in contents if len(c.values()) > 1), key=lambda c: -len(c.values()))
+    last = [len(c.values()) - 1 for c in several]
+    if not last or last[0] < FEW_OBJECTS or len(set(last)) < COUNTS:
+        return
+    if any(set(c.values()) != set(range(count + 1)) for c, count in zip(several, last, strict=True)):
+        return
+    if all(is_in_one_piece(_numbers(c.path)) for c in several[:LOOKED_INTO]):
+        counts = ", ".join(map(str, sorted(set(last))[:4]))
+        raise DataError(
+            f"{several[0].path}: each label file counts from 1 to a number of its own ({counts}), each number in one "
+            "piece. Either each number is an object (write `encoding: objects` in data.yaml) or each is a class (write "
+            "`encoding: index`)"
+        )
+
+
+def _numbers(path: Path) -> NDArray[Any]:
+    pixels = read_label_pixels(path)
+    return pixels if pixels.ndim == 2 else pixels[..., 1]
 
 
 def is_in_one_piece(pixels: NDArray[Any]) -> bool:

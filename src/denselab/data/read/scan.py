@@ -106,7 +106,7 @@ def counts_by_id(contents: Contents, encoding: Encoding) -> dict[int, int]:
     """{id: pixels} of scanned contents under an encoding; {} where the file was unreadable or is encoded otherwise."""
     if contents.error:
         return {}
-    by_colour = encoding.kind in ("colour", "ade20k") or (encoding.kind == "objects" and not contents.grey)
+    by_colour = encoding.kind in ("colour", "ade20k", "red") or (encoding.kind == "objects" and not contents.grey)
     source = contents.counts if by_colour else contents.values()
     codes = np.array(sorted(source), dtype=np.int64).reshape(1, -1)
     pixels = np.stack([codes >> 16, (codes >> 8) & 255, codes & 255], axis=-1).astype(np.uint8) if by_colour else codes
