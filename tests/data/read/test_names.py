@@ -100,3 +100,49 @@ def test_names_files_of_other_tools(tmp_path, write, file, text):
     write(file, text)
     labels, name = read_names(read_tree(tmp_path))
     assert ([label.name for label in labels], name) == (["soil", "weed"], file)
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("meta/gtruth_codes.tsv", "label\tGT_code\nsoil\t0\nweed\t1\n"),
+        ("category_id.txt", "0\tsoil\n1\tweed\n"),
+        ("category.txt", "id\tname\n0\tsoil\n1\tweed\n"),
+        ("label_num_dic_final.json", '{"soil": 0, "weed": 1}'),
+        (
+            "rs19-config.json",
+            '{"labels": [{"name": "soil", "color": [1, 2, 3]}, {"name": "weed", "color": [4, 5, 6]}]}',
+        ),
+    ],
+)
+def test_names_files_of_public_sets(tmp_path, write, file, text):
+    """BCSS, FoodSeg103, UECFoodPix, VSPW, RailSem19: the classes were left without names."""
+    write(file, text)
+    labels, name = read_names(read_tree(tmp_path))
+    assert ([(label.id, label.name) for label in labels], name) == ([(0, "soil"), (1, "weed")], file)
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("class_counts.json", '{"soil": 120, "weed": 7}'),
+        ("my_labels.json", '{"images": [], "categories": [{"id": 1, "name": "weed"}]}'),
+        ("model_config.json", '{"epochs": 1, "seed": 0}'),
+        ("label_count.csv", "class,pixel_count\nsoil,9\nweed,4\n"),
+    ],
+)
+def test_files_of_such_names_that_hold_other_things(tmp_path, write, file, text):
+    write(file, text)
+    assert read_names(read_tree(tmp_path)) == ((), "")
+
+
+def test_many_json_files_of_such_a_name_go_with_pictures(tmp_path, write):
+    for n in range(5):
+        write(f"a{n}_label.json", '{"soil": 0, "weed": 1}')
+    assert read_names(read_tree(tmp_path)) == ((), "")
+
+
+def test_a_list_of_pictures_called_labels_is_no_names_file(tmp_path, write):
+    """DAGM: Labels.txt says which picture has which label. Its lines were the names of classes."""
+    write("Train/Label/Labels.txt", "1\n2\t0\t0002.PNG\t0\t0\n576\t1\t0576.PNG\t1\t0576_label.PNG\n")
+    assert read_names(read_tree(tmp_path)) == ((), "")

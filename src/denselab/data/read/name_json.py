@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ from denselab.documents import parse_json, parse_yaml, read_text
 from denselab.errors import DataError
 from denselab.labels import Colour
 
+LARGEST_ROUGH = 2**20  # bytes of a json that may hold names, as its own name says roughly
+MANY_THINGS = frozenset(("images", "annotations", "items", "shapes", "features", "project"))  # of annotations
 MACHINE_COLOURS = "obj_class_to_machine_color.json"  # Supervisely's export as masks: {"road": [1, 1, 1]}
 JSON_FILES = (
     "id2label.json", "label2id.json", "label_to_id.json", "classes.json", "labels.json", "class_names.json",
@@ -47,6 +49,27 @@ def names_of_json(path: Path) -> dict[int, tuple[str, Colour | None]]:
             f"{path}: id {double} has the names {' and '.join(sorted(names[double]))}; give each its own id"
         )
     return {label_id: (name, colour) for label_id, name, colour in sorted(rows, key=lambda row: row[0])}
+
+
+def names_of_any(path: Path) -> dict[int, tuple[str, Colour | None]]:
+    """The same of a small json whose name says only roughly that it is one; {} where it may be about other things.
+
+    VSPW's label_num_dic_final.json is one number for each name. A config has them below a key, as RailSem19's does.
+    """
+    if path.stat().st_size > LARGEST_ROUGH:
+        return {}
+    data = _content(path)
+    if not isinstance(data, Mapping) or not MANY_THINGS.isdisjoint(data):
+        return {}
+    numbers = [value for value in data.values() if isinstance(value, int) and not isinstance(value, bool)]
+    counted = len(set(numbers)) == len(data) > 1 and min(numbers) in (0, 1)
+    told = all(_is_number(key) and isinstance(name, str) for key, name in data.items())
+    rows = _of_object(data) if (counted or told) and "config" not in path.name.lower() else _below(data)
+    return {label_id: (name, colour) for label_id, name, colour in rows} if _one_each(rows) else {}
+
+
+def _one_each(rows: Sequence[Row]) -> bool:
+    return len({label_id for label_id, _, _ in rows}) == len({name for _, name, _ in rows}) == len(rows)
 
 
 def _content(path: Path) -> Any:

@@ -17,6 +17,8 @@ ID_COLUMNS = (
     "id", "value", "pixel_value", "pixel", "index", "idx", "class_id", "label_id", "class_index", "code", "class",
     "label",
 )  # fmt: skip
+ID_WORDS = frozenset(("id", "value", "index", "code"))  # in the name of a column
+OF_OTHERS = frozenset(("image", "img", "picture", "file", "frame", "count", "patient", "object"))  # no class
 COLOUR_COLUMNS = (("r", "red"), ("g", "green"), ("b", "blue"))
 WORD_COLUMNS = ("color", "colour", "rgb", "hex", "color_code", "class_color", "class_colour")
 RGB = r"(\d+)[,\s]+(\d+)[,\s]+(\d+)"
@@ -64,6 +66,8 @@ def _with_header(header: Sequence[str], body: Sequence[Sequence[str]]) -> list[R
         (n for key in ID_COLUMNS if key in header and (n := header.index(key)) != names and _whole(body, n)), None
     )
     bands = [next((header.index(key) for key in keys if key in header), None) for keys in COLOUR_COLUMNS]
+    if ids is None and len({row[names] for row in body}) == len(body):  # GT_code, mask_value
+        ids = next((n for n, key in enumerate(header) if n != names and _tells_ids(key) and _whole(body, n)), None)
     word = next((header.index(key) for key in WORD_COLUMNS if key in header), None)
     colours = [_colour_in(row, bands, word) for row in body]
     if not body or (ids is None and (None in colours)):
@@ -72,6 +76,11 @@ def _with_header(header: Sequence[str], body: Sequence[Sequence[str]]) -> list[R
         (n if ids is None else int(row[ids]), row[names], colour)
         for n, (row, colour) in enumerate(zip(body, colours, strict=True))
     ]
+
+
+def _tells_ids(column: str) -> bool:
+    tokens = set(column.split("_"))
+    return bool(tokens & ID_WORDS) and not tokens & OF_OTHERS
 
 
 def _whole(body: Sequence[Sequence[str]], column: int) -> bool:

@@ -6,22 +6,23 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
+from os.path import commonpath
+from pathlib import Path, PurePosixPath
 
 from denselab.data.item import NamedLabel
 from denselab.data.read.images import PICTURE_SUFFIXES
 from denselab.data.read.label_table import table_of_names
 from denselab.data.read.lists import read_lines
-from denselab.data.read.name_json import JSON_FILES, names_of_json
+from denselab.data.read.name_json import JSON_FILES, names_of_any, names_of_json
 from denselab.data.read.name_tables import rows_of_csv, rows_of_lines
-from denselab.data.read.tree import Tree, first_few, folder_role, split_in_name
+from denselab.data.read.tree import Tree, first_few, folder_role, split_in_name, words
 from denselab.documents import parse_json, read_text
 from denselab.errors import DataError
 from denselab.labels import Colour, labels_line
 
 NAME_FILES = (
     "class_names.txt", "classes.txt", "names.txt", "labels.txt", "label_names.txt", "codes.txt", "obj.names",
-    "classes.names", "class.names", "label_map.txt",
+    "classes.names", "class.names", "label_map.txt", "category.txt", "categories.txt", "category_id.txt",
 )  # fmt: skip
 COLOUR_FILES = (
     "labelmap.txt", "label_color.txt", "label_colors.txt", "label_colours.txt", "colormap.txt", "colors.txt",
@@ -29,7 +30,7 @@ COLOUR_FILES = (
 )  # fmt: skip
 TABLE_FILES = (
     "class_dict.csv", "class_dict_seg.csv", "classes.csv", "labels.csv", "class_names.csv", "class_map.csv",
-    "label_map.csv", "labelmap.csv", "colors.csv", "palette.csv", "class_mapping.csv", "legend.csv",
+    "label_map.csv", "labelmap.csv", "colors.csv", "palette.csv", "class_mapping.csv", "legend.csv", "codes.csv",
 )  # fmt: skip
 VALUE_FILE = "_classes.csv"
 ALL_FILES = frozenset(("dataset_meta.json", *COLOUR_FILES, *TABLE_FILES, VALUE_FILE, *NAME_FILES, *JSON_FILES))
@@ -37,7 +38,10 @@ ROLES = ("image", "label")
 LABELME_FOLDER = "_json"  # what labelme_json_to_dataset makes of each json: img.png, label.png, label_names.txt
 TOLD_IN = frozenset(("metadata", "meta", "info"))  # folders that hold names files, and no pictures
 ENDS = (*COLOUR_FILES, *TABLE_FILES, *NAME_FILES)  # also behind a word of its own: 33_labels.txt, label_class_dict.csv
+TOLD_WORDS = frozenset(("label", "labels", "class", "classes", "category", "categories", "config"))  # of a json's name
+MOST_JSONS = 3  # in a folder, whose names have such a word
 IGNORED_NAMES = frozenset(("__ignore__", "ignore", "ignored", "void", "unlabelled", "unlabeled", "unknown"))
+HEADING_WORDS = frozenset(("id", "index", "value", "code", "name", "class", "category", "label"))
 LETTER = re.compile(r"[^\W\d_]")
 BACKGROUND_NAMES = frozenset(("_background_", "__background__", "background"))
 
@@ -58,13 +62,14 @@ def without_names(tree: Tree) -> Tree:
 def _may_be_names(file: str) -> bool:
     """Whether a file is called like a names file, also behind a word of its own that is no split."""
     name = _plain(file)
-    marked = name.endswith(tuple(f"{mark}{end}" for mark in "_-" for end in ENDS))
+    told = name.endswith(".json") and not TOLD_WORDS.isdisjoint(words(name.removesuffix(".json")))
+    marked = told or name.endswith(tuple(f"{mark}{end}" for mark in "_-" for end in ENDS))
     return name in ALL_FILES or (marked and split_in_name(file.rpartition(".")[0]) is None)
 
 
 def _plain(file: str) -> str:
-    """A file's name as those of names files are written: "Class names.txt" is class_names.txt."""
-    return re.sub(r"[\s\-]+", "_", file.lower())
+    """A file's name as those of names files are written: "Class names.txt" is class_names.txt, legend.tsv a csv."""
+    return re.sub(r"\.tsv$", ".csv", re.sub(r"[\s\-]+", "_", file.lower()))
 
 
 def read_names(tree: Tree) -> tuple[tuple[NamedLabel, ...], str]:
@@ -94,7 +99,8 @@ def read_names(tree: Tree) -> tuple[tuple[NamedLabel, ...], str]:
 def _read_below(tree: Tree) -> tuple[tuple[NamedLabel, ...], str]:
     """The names files of the folders below, which must agree; all ids of all of them."""
     folders = {f.parent for f in tree.files if 2 <= len(f.parts) <= 3 and _may_be_names(f.name)}
-    telling = [d for d in sorted(folders) if all(map(_may_hold_names, d.parts))]
+    home = PurePosixPath(commonpath([str(f.parent) for f in tree.pictures])) if tree.pictures else PurePosixPath()
+    telling = [d for d in sorted(folders) if all(map(_may_hold_names, d.parts)) or d in (home, *home.parents)]
     tables = [(f"{d}/{file}", labels) for d in telling for labels, file in [_read_first(tree.below(str(d)))] if labels]
     joined: dict[int, NamedLabel] = {}
     for file, labels in tables:
@@ -166,8 +172,10 @@ def _tables(tree: Tree) -> Iterator[tuple[tuple[NamedLabel, ...], str]]:
     usual = ("dataset_meta.json", *COLOUR_FILES, *TABLE_FILES, VALUE_FILE, *NAME_FILES)
     for name in (name for name in usual if name in here):
         yield _labels_of(here[name], name), here[name].name
-    for name, path in here.items():
-        if name not in ALL_FILES and _may_be_names(path.name):
+    marked = [path for name, path in here.items() if name not in ALL_FILES and _may_be_names(path.name)]
+    jsons = [path for path in marked if path.suffix.lower() == ".json"]
+    for path in marked:
+        if path not in jsons or len(jsons) <= MOST_JSONS:  # more of them go with pictures
             yield _marked(path), path.name
     for name in (name for name in JSON_FILES if name in here):
         yield _labels_of(here[name], name), here[name].name
@@ -184,20 +192,28 @@ def _labels_of(path: Path, kind: str) -> tuple[NamedLabel, ...]:
     if kind in TABLE_FILES:
         return _table(path)
     if kind in NAME_FILES:
-        return _listed(read_lines(path))
+        lines = read_lines(path)
+        return () if _names_pictures(lines) else _listed(lines)
     return tuple(named(label_id, *row) for label_id, row in names_of_json(path).items())
 
 
 def _marked(path: Path) -> tuple[NamedLabel, ...]:
     """The labels of a file that is called like a names file behind a word of its own; () if it holds other things."""
     try:
+        if path.suffix.lower() == ".json":
+            return tuple(named(label_id, *row) for label_id, row in names_of_any(path).items())
         lines = read_lines(path) if path.suffix.lower() == ".txt" else []
-        tokens = [token.lower() for line in lines for token in re.split(r"[\s,:;]+", line)]
-        if any(token.endswith(PICTURE_SUFFIXES) for token in tokens) or not all(map(LETTER.search, lines)):
+        if _names_pictures(lines) or not all(map(LETTER.search, lines)):
             return ()
         return _labels_of(path, next(end for end in ENDS if _plain(path.name).endswith(end)))
     except DataError:
         return ()
+
+
+def _names_pictures(lines: Sequence[str]) -> bool:
+    """Whether lines are about pictures, as those of DAGM's Labels.txt, and no classes."""
+    tokens = (token.lower() for line in lines for token in re.split(r"[\s,:;]+", line))
+    return any(token.endswith(PICTURE_SUFFIXES) for token in tokens)
 
 
 def named(label_id: int, name: str, colour: Colour | None = None) -> NamedLabel:
@@ -207,9 +223,14 @@ def named(label_id: int, name: str, colour: Colour | None = None) -> NamedLabel:
 
 
 def name_list(lines: list[str]) -> tuple[NamedLabel, ...]:
-    """One name per line, ids from 0. labelme's leading __ignore__ has id -1, which its label files hold as 255."""
+    """One name per line, ids from 0. labelme's leading __ignore__ has id -1, which its label files hold as 255.
+
+    A first line such as "id name" is a heading where all others have an id.
+    """
     numbered = [re.match(r"^(\d+)[\s:,;=]+(.+)$", line) for line in lines]
-    if lines and all(numbered):
+    if all(numbered[1:]) and lines and HEADING_WORDS.issuperset(re.split(r"[\s:,;=]+", lines[0].lower())):
+        numbered = numbered[1:]
+    if numbered and all(numbered):
         return tuple(named(int(m[1]), m[2]) for m in numbered if m)
     if lines and lines[0] == "__ignore__":
         return (*(named(index, name) for index, name in enumerate(lines[1:])), named(255, lines[0]))
