@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from denselab.data.item import FileLabels, Item
-from denselab.data.sequences import class_folders, sequence_of, with_groups
+from denselab.data.sequences import case_of, class_folders, names_can_say, sequence_of, with_groups
 from denselab.data.split import decide_splits
 
 
@@ -121,3 +121,28 @@ def test_a_copy_whose_name_begins_with_how_it_was_made():
 def test_what_more_stays_together(names, together):
     """Slices of patients, tiles, crops, views of one thing and copies went to train and to val when val was drawn."""
     assert len(groups(*names)) == together
+
+
+def test_clips_of_a_video_are_one_case():
+    """CholecSeg8k: video01/video01_00080 and video01/video01_00160 are one operation."""
+    names = [f"video{v:02}/video{v:02}_{clip:05}/frame_{clip}_endo" for v in (1, 2, 3) for clip in (80, 160)]
+    assert [case_of(name) for name in names] == [name.split("/")[0] for name in names]
+    assert case_of("set/P01/t1") == "set/P01"
+
+
+@pytest.mark.parametrize(
+    ("names", "groups"),
+    [
+        (["v1/frame_080_endo", "v1/frame_081_endo", "v2/frame_080_endo", "v2/frame_081_endo"], 2),  # CholecSeg8k
+        (["10452_sat_00", "10452_sat_01", "117991_sat_00", "117991_sat_01"], 2),
+        (["patch_1_1_by_1_LC08_a", "patch_2_1_by_2_LC08_a", "patch_1_1_by_1_LC08_b", "patch_2_1_by_2_LC08_b"], 2),
+        (["2020_photo_01", "2020_photo_02", "2021_photo_01", "2021_photo_02"], 4),
+        (["001_image", "002_image", "003_image", "004_image"], 4),
+    ],
+)
+def test_what_belongs_together_in_public_sets(names, groups):
+    """Frames whose names go on behind the number, patches of a scene, patches whose place stands before it."""
+    items = [Item(name, Path(f"{name}.png"), FileLabels(Path(f"{name}.png"))) for name in names]
+    found = [item.group for item in with_groups(items)]
+    assert len(set(found)) == groups
+    assert all(group in names_can_say(name) for name, group in zip(names, found, strict=True))

@@ -29,10 +29,16 @@ SUBJECT = re.compile(
     r"|TCGA[_\-][A-Z0-9]{2}[_\-][A-Z0-9]{4})(?=[/_\-. \[])",
     re.IGNORECASE,
 )
+# A number of a scene and a word before short numbers: 10452_sat_08.
+SCENE = re.compile(r"\d{3,}[_\-. ][a-z]+$", re.IGNORECASE)
+# Tiles whose place stands before the scene: patch_12_3_by_4_LC08_scene.
+BEHIND = re.compile(r"^(?:patch|tile|crop)[_\-](?:\d+[_\-]|by[_\-]|x[_\-])+(?P<scene>[a-z].+)$", re.IGNORECASE)
 # Crops named by their box, in either order: scene_120_40_376_296.
 BOX = re.compile(r"^(?P<scene>.+?)[_\-. ](\d+)[_\-. ](\d+)[_\-. ](\d+)[_\-. ](\d+)$")
 # Two views of one thing, whose names differ in a word: 000007_left, place_3_pre_disaster.
 VIEW = re.compile(r"^(.*?)(?:^|[_\-. ])(?:left|right|pre|post|before|after)(?=[_\-. ]|$)(.*)$", re.IGNORECASE)
+# Words behind the last number of a name.
+END = re.compile(r"(?<=\d)(?:[_\-. ][a-z]+)+$", re.IGNORECASE)
 COUNTED = re.compile(r"^(?P<name>.+?)[_\-. ]\(?\d{1,3}\)?$")  # photo_2 or "photo (2)", beside photo
 MOST_COPIES = 20  # of one picture, that are counted behind its name
 TILE_STEP = 16  # pixels from one tile to the next, at least
@@ -77,7 +83,7 @@ def sequence_of(name: str) -> str:
     frame = FRAME.match(path.name)
     if frame is None or YEAR.match(frame["sequence"]):
         return name
-    return folder + frame["sequence"]
+    return _in_whole(folder, frame["sequence"])
 
 
 def original_of(name: str) -> str:
@@ -123,7 +129,14 @@ def short_sequence_of(name: str) -> str:
     path = PurePosixPath(original_of(name))
     short = None if FRAME.match(path.name) else SHORT.match(path.name)
     folder = "" if str(path.parent) == "." else f"{path.parent}/"
-    return str(path) if short is None else folder + short["sequence"]
+    return str(path) if short is None else _in_whole(folder, short["sequence"])
+
+
+def _in_whole(folder: str, sequence: str) -> str:
+    """A sequence in a folder; the whole that the folder is of, where it is called as a part of one."""
+    parts = PurePosixPath(folder).parts
+    whole = _whole(parts)
+    return folder + sequence if len(whole) == len(parts) else "/".join(whole) + "/"
 
 
 def _is_told(key: str) -> bool:
@@ -132,6 +145,8 @@ def _is_told(key: str) -> bool:
     if not key.endswith("/") and MONTH.match(stem):
         return False
     tokens = words(stem)
+    if SCENE.search(stem) and not YEAR.match(tokens[0]):
+        return True
     several = len(tokens) > 1 or key.endswith("/")
     return stem[-1:].isdigit() or bool(HASH.search(stem)) or bool(several and SERIES_WORDS.intersection(tokens))
 
@@ -139,7 +154,7 @@ def _is_told(key: str) -> bool:
 def scene_of(name: str) -> str:
     """The scene of a tile: "area1_0_512" -> "area1"; the name where it is not a tile's."""
     path = PurePosixPath(original_of(name))
-    tile = _box(path.name) or GRID.match(path.name) or TILE.match(path.name)
+    tile = BEHIND.match(path.name) or _box(path.name) or GRID.match(path.name) or TILE.match(path.name)
     folder = "" if str(path.parent) == "." else f"{path.parent}/"
     return str(path) if tile is None else folder + tile["scene"]
 
@@ -147,7 +162,7 @@ def scene_of(name: str) -> str:
 def names_can_say(name: str) -> frozenset[str]:
     """All groups that a name may have been given by `with_groups`."""
     ways = (original_of, sequence_of, short_sequence_of, scene_of, subject_of, view_of, case_of)
-    return frozenset(way(one) for one in (name, _made_before(name)) for way in ways) | {name}
+    return frozenset(way(one) for one in (name, _made_before(name), END.sub("", name)) for way in ways) | {name}
 
 
 def with_groups(items: Sequence[Item]) -> tuple[Item, ...]:
@@ -155,7 +170,7 @@ def with_groups(items: Sequence[Item]) -> tuple[Item, ...]:
 
     Nor are names whose numbers do not follow each other (exp1_num_108719), and those of folders of a class.
     """
-    names = _originals([item.name for item in items])
+    names = _without_ending(_originals([item.name for item in items]))
     said = _by_names(names)
     classes = class_folders(items)
     scattered = _scattered([name for name, item in zip(names, items, strict=True) if not item.group], said)
@@ -166,6 +181,12 @@ def with_groups(items: Sequence[Item]) -> tuple[Item, ...]:
     if len(set(keys)) == 1:
         keys = names
     return tuple(replace(item, group=key) for item, key in zip(items, keys, strict=True))
+
+
+def _without_ending(names: Sequence[str]) -> list[str]:
+    """Names without the words that all of them end with: frame_80_endo, GOPR0475_frame_000041_rgb_anon."""
+    ends = {(END.search(name) or [""])[0] for name in names}
+    return [name.removesuffix(next(iter(ends))) for name in names] if len(ends) == 1 else list(names)
 
 
 def _by_names(names: Sequence[str]) -> dict[str, str]:
@@ -199,13 +220,24 @@ def view_of(name: str) -> str:
 
 
 def case_of(name: str) -> str:
-    """The innermost numbered folder of a picture: "set/P01/t1" -> "set/P01"; else the name."""
+    """The innermost numbered folder of a picture: "set/P01/t1" -> "set/P01"; else the name.
+
+    One that is called by the folder above and more is a part of that: "video01/video01_00080/a" -> "video01".
+    """
     parts = PurePosixPath(name).parts[:-1]
     for end in range(len(parts), 0, -1):
         tokens = set(words(parts[end - 1]))
         if any(token.isdigit() for token in tokens) and not tokens & (KIND_WORDS | SPLIT_WORDS.keys()):
-            return "/".join(parts[:end])
+            return "/".join(_whole(parts[:end]))
     return name
+
+
+def _whole(folders: Sequence[str]) -> Sequence[str]:
+    """Folders without the last ones that are called by the one above and more: video01, not video01/video01_00080."""
+    end = len(folders)
+    while end > 1 and folders[end - 1].startswith(f"{folders[end - 2]}_"):
+        end -= 1
+    return folders[:end]
 
 
 def _box(stem: str) -> re.Match[str] | None:
@@ -226,11 +258,15 @@ def subject_of(name: str) -> str:
 def tiles(names: Iterable[str]) -> dict[str, str]:
     """{name: scene} of tiles: rows and columns of one scene that are multiples of one step."""
     found: dict[str, dict[str, tuple[int, int]]] = defaultdict(dict)
-    told = {n: scene_of(n) for n in names if GRID.match(PurePosixPath(n).name) or _box(PurePosixPath(n).name)}
+    told = {n: scene_of(n) for n in names if _tells_scene(PurePosixPath(n).name)}
     for name in names:
         if name not in told and (tile := TILE.match(PurePosixPath(name).name)):
             found[scene_of(name)][name] = (int(tile["row"]), int(tile["column"]))
     return told | {name: scene for scene, places in found.items() if _is_grid(places) for name in places}
+
+
+def _tells_scene(stem: str) -> bool:
+    return bool(BEHIND.match(stem) or GRID.match(stem) or _box(stem))
 
 
 def _is_grid(places: Mapping[str, tuple[int, int]]) -> bool:

@@ -267,3 +267,44 @@ def test_names_that_all_say_the_same_split_say_nothing(save, photo, tmp_path):
         save(f"images/COCO_val2014_{seed}.png", photo(seed=seed))
         save(f"masks/COCO_val2014_{seed}.png", [[0, 1] * 4] * 6)
     assert open_dataset(tmp_path).splits == ("train", "val")
+
+
+def test_valid_beside_empty_is_no_split(save, photo, tmp_path):
+    """DeepFish: pictures with fish in valid/, those without in empty/. All with fish were held out."""
+    for number in range(4):
+        for kind in ("valid", "empty"):
+            save(f"images/{kind}/{kind}{number}.png", photo(seed=number))
+            save(f"masks/{kind}/{kind}{number}.png", [[0, 255 * (kind == "valid")] * 4] * 6)
+    data = open_dataset(tmp_path)
+    assert {item.split for item in data.items if "valid" in item.name} == {"train", "val"}
+    assert any("the folder valid is no split" in note for note in data.notes)
+
+
+def test_valid_beside_images_is_one(save, photo, tmp_path):
+    for number in range(4):
+        home = "valid/" if number > 2 else ""
+        save(f"{home}images/{number}.png", photo(seed=number))
+        save(f"{home}masks/{number}.png", [[0, 255] * 4] * 6)
+    assert [item.split for item in open_dataset(tmp_path).items].count("val") == 1
+
+
+@pytest.mark.parametrize("column", ["sequence_id", "patient"])
+def test_a_table_tells_what_belongs_together(save, photo, write, tmp_path, column):
+    """CVC-ClinicDB: frames 1 to 612 of 29 videos, which metadata.csv alone tells. Frames of one video were divided."""
+    rows = []
+    for number in range(12):
+        save(f"images/{number}.png", photo(seed=number))
+        save(f"masks/{number}.png", [[0, 1] * 4] * 6)
+        rows.append(f"{number},{number % 4},images/{number}.png")
+    write("metadata.csv", f"frame_id,{column},image\n" + "\n".join(rows))
+    data = open_dataset(tmp_path)
+    assert all(len({item.split for item in data.items if int(item.name[7:]) % 4 == group}) == 1 for group in range(4))
+    assert f"pictures of one {column} (metadata.csv) belong together" in data.notes
+
+
+def test_a_column_of_one_value_or_of_as_many_as_pictures_tells_nothing(save, photo, write, tmp_path):
+    for number in range(4):
+        save(f"images/{number}.png", photo(seed=number))
+        save(f"masks/{number}.png", [[0, 1] * 4] * 6)
+    write("metadata.csv", "image,case,scene\n" + "\n".join(f"{n}.png,{n},9" for n in range(4)))
+    assert not any("belong together" in note for note in open_dataset(tmp_path).notes)

@@ -1,15 +1,16 @@
 """The splits that files beside the data give, for every layout: list files, tables, json, folds."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from denselab.data.item import FileLabels, Found, Item, NamedWeak
 from denselab.data.layouts.json_file import split_in_path
+from denselab.data.read.group_tables import grouped_by_table
 from denselab.data.read.lists import apply_lists, find_lists, items_by_key, lists_that_fit, positions_of, read_list
 from denselab.data.read.loose_lists import BOTH, Lists, loose_lists
 from denselab.data.read.split_tables import find_table, other_words
-from denselab.data.read.tree import Tree, split_in_name
+from denselab.data.read.tree import Tree, folder_role, split_in_name
 from denselab.data.read.unread_splits import unread_splits
 from denselab.data.read.yaml_text import in_yaml
 from denselab.errors import DataError
@@ -25,7 +26,12 @@ def with_given_splits(found: Found, *trees: Tree) -> Found:
     """
     if found.divided:
         return found
-    found = replace(found, items=tuple(_held_out_by_folder(trees[0], item) for item in found.items))
+    found = _sound_or_empty(replace(found, items=tuple(_held_out_by_folder(trees[0], item) for item in found.items)))
+    for tree in trees:
+        items, told = grouped_by_table(tree, found.items)
+        if told:
+            found = replace(found, items=items, notes=(*found.notes, told))
+            break
     for tree in trees:
         items, notes = split_by_files(tree, found.items)
         if notes:
@@ -57,6 +63,29 @@ def _held_out_by_folder(tree: Tree, item: Item) -> Item:
         return item
     split = split_in_path(PurePosixPath(item.image.relative_to(tree.root).parent.as_posix()))
     return replace(item, split=split) if split in ("val", "test") else item
+
+
+def _sound_or_empty(found: Found) -> Found:
+    """Found without the split of a folder "valid" whose sisters say nothing of pictures or splits.
+
+    Where nothing is called train or test it is not short for validation: DeepFish has pictures with fish in valid/ and
+    those without in empty/.
+    """
+    homes = {_home(item, lambda name: name.lower() == "valid") for item in found.items if item.split == "val"}
+    others = {_home(item, lambda name: folder_role(name) is None) for item in found.items if item.split is None}
+    if {item.split for item in found.items} != {"val", None} or homes != others or len(homes) != 1 or None in homes:
+        return found
+    note = (
+        "the folder valid is no split, as nothing is called train; `splits: {val: [NAME]}` in data.yaml holds pictures "
+        "out"
+    )
+    items = tuple(replace(item, split=None) for item in found.items)
+    return replace(found, items=items, notes=(*found.notes, note))
+
+
+def _home(item: Item, fits: Callable[[str], bool]) -> PurePosixPath | None:
+    """The folder above the innermost one of a picture that fits; None without one."""
+    return next((above.parent for above in PurePosixPath(item.name).parents if above.name and fits(above.name)), None)
 
 
 def _held_out_if_named(tree: Tree, weak: Sequence[NamedWeak]) -> Iterator[NamedWeak]:
