@@ -458,6 +458,34 @@ def runs_of_coco_along_rows(d: Folder) -> None:
     d.write("annotations.json", json.dumps(document))
 
 
+def two_dates(d: Folder) -> None:
+    for date in "AB":
+        d.pairs(HALF * 255, images=f"train/{date}", masks="train/label")
+
+
+def a_few_objects(d: Folder) -> None:
+    for name, count in zip("abcd", (3, 5, 8, 8), strict=True):
+        d.pairs(np.where(np.arange(16) < count, np.arange(16) + 1, 0) * np.ones((12, 1), int), names=name)
+
+
+def numbers_beside_red(d: Folder) -> None:
+    red = np.repeat([3, 8, 8, 10], 4) * np.ones((12, 1), int)
+    number = np.repeat([0, 1, 2, 0], 4) * np.ones((12, 1), int)
+    d.pairs(np.dstack([red, number, red * 0]))
+
+
+def endings_of_both(d: Folder) -> None:
+    for name in ("f_01", "f_02"):
+        d.photo(f"rgb_anon/{name}_rgb_anon.png")
+        for kind, shift in (("labelIds", 7), ("labelTrainIds", 0)):
+            d.label(f"gt/{name}_gt_{kind}.png", HALF + shift)
+
+
+def copies_outside(d: Folder) -> None:
+    for home, names in (("train/", "abc"), ("test/", "de"), ("", "abcde")):
+        d.pairs(names=names, images=f"{home}images", masks=f"{home}masks")
+
+
 CASES: tuple[tuple[Callable[[Folder], None], int], ...] = (
     (drive, 2), (odd_folder_names, 2), (held_out_only, 1), (shapes_beside_pictures, 2), (instances_and_stuff, 2),
     (instances_and_stuff_of_splits, 2), (panoptic_or_key_points, 2), (grey_levels, 2), (nearly_all_grey_values, 2),
@@ -471,7 +499,8 @@ CASES: tuple[tuple[Callable[[Folder], None], int], ...] = (
     (masks_of_two_tools, 2), (ids_and_masks, 2), (shuffled_palettes, 2), (soft_colours, 1), (soft_greys, 1),
     (names_without_the_background, 1), (ids_times_255, 2), (two_readers, 2), (two_ways_of_calling, 2),
     (numbered_parts, 3), (masks_in_another_language, 1), (a_folder_for_each_class, 1), (colours_of_objects, 2),
-    (objects_of_classes, 2), (runs_of_coco_along_rows, 2),
+    (objects_of_classes, 2), (runs_of_coco_along_rows, 2), (two_dates, 2), (a_few_objects, 2), (numbers_beside_red, 2),
+    (endings_of_both, 2), (copies_outside, 2),
 )  # fmt: skip
 
 

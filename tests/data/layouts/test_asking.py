@@ -1,5 +1,6 @@
 """What is asked where folders of pictures and labels pair in several ways, and what is said where they do not."""
 
+import numpy as np
 import pytest
 
 from denselab.data import open_dataset
@@ -144,3 +145,105 @@ def test_what_cannot_be_read_is_said_first(save, photo, tmp_path):
         tifffile.imwrite(tmp_path / f"{name}.tif", np.zeros((5, 8, 8), np.uint8))
     with pytest.raises(DataError, match=r"train-labels\.tif: a stack of shape 5 x 8 x 8.*each slice as a file"):
         open_dataset(tmp_path)
+
+
+def test_pictures_of_two_dates_are_asked_about(save, photo, write, tmp_path):
+    """LEVIR-CD: A and B go with each label. "No label has the name of a picture" was said, and all have."""
+    for split in ("train", "val"):
+        for number in range(2):
+            for date in "AB":
+                save(f"{split}/{date}/{split}_{number}.png", photo(1, 3, number))
+            save(f"{split}/label/{split}_{number}.png", [[0, 255, 0]])
+    with pytest.raises(DataError, match="several pictures go with each label, of which one counts") as asked:
+        open_dataset(tmp_path)
+    lines = ticked(asked)
+    assert lines[0] == "images: {train: train/A, val: val/A}"
+    write("data.yaml", "\n".join(lines[2:4]))
+    items = open_dataset(tmp_path).items
+    assert [(item.image.parent.name, item.split) for item in items] == [("B", "train")] * 2 + [("B", "val")] * 2
+
+
+def test_label_folders_within_one_are_offered(save, photo, write, tmp_path):
+    """Sugar beets: annotations/dlp/iMapCleaned beside colorCleaned. "Join those of a picture into one" was all."""
+    for day in ("day1", "day2"):
+        for name in "ab":
+            save(f"{day}/images/rgb/{day}{name}.png", photo(1, 3, 1))
+            save(f"{day}/annotations/dlp/iMapCleaned/{day}{name}.png", IDS)
+            save(f"{day}/annotations/dlp/colorCleaned/{day}{name}.png", [[[0, 0, 0], [0, 255, 0], [255, 0, 0]]])
+    with pytest.raises(DataError, match="or take those of one folder: write in data.yaml") as asked:
+        open_dataset(tmp_path)
+    lines = ticked(asked)
+    chosen = next(n for n, line in enumerate(lines) if "iMapCleaned" in line)
+    write("data.yaml", "\n".join(lines[chosen - 1 : chosen + 1]))
+    data = open_dataset(tmp_path)
+    assert (len(data.items), data.read_labels(data.items[0]).tolist()) == (4, IDS)
+
+
+def test_pictures_and_labels_with_endings_of_their_own(save, photo, write, tmp_path):
+    """ACDC, Dark Zurich: a_rgb_anon beside a_gt_labelIds, a_gt_labelColor and others: "rename them" was said."""
+    for name in ("f_01", "f_02"):
+        save(f"rgb_anon/train/{name}_rgb_anon.png", photo(1, 3, 1))
+        save(f"gt/train/{name}_gt_labelIds.png", IDS)
+        save(f"gt/train/{name}_gt_labelTrainIds.png", [[1, 0, 1]])
+    with pytest.raises(DataError, match=r"_gt_labelIds") as asked:
+        open_dataset(tmp_path)
+    write("data.yaml", next(line for line in ticked(asked) if "_gt_labelIds" in line))
+    data = open_dataset(tmp_path)
+    assert (len(data.items), data.read_labels(data.items[0]).tolist()) == (2, IDS)
+
+
+def test_the_pictures_are_asked_about_where_the_labels_are_plain(save, photo, tmp_path):
+    """EndoVis: left_frames or right_frames. "2 folders may hold the labels" was said."""
+    for name in "ab":
+        for side in ("left", "right"):
+            save(f"{side}_frames/{name}.png", photo(1, 3, 1))
+        save(f"labels/{name}.png", IDS)
+    with pytest.raises(DataError, match="2 folders may hold the pictures"):
+        open_dataset(tmp_path)
+
+
+def test_copies_outside_of_the_splits_are_asked_about(save, photo, write, tmp_path):
+    """Cracks: images/ has all pictures of train/images and test/images. "No label has the name of a picture"."""
+    for home, names in (("train/", "abc"), ("test/", "de"), ("", "abcde")):
+        for name in names:
+            save(f"{home}images/{name}.png", photo(1, 3, ord(name)))
+            save(f"{home}masks/{name}.png", IDS)
+    with pytest.raises(DataError, match="5 pictures both in folders of splits and outside") as asked:
+        open_dataset(tmp_path)
+    lines = ticked(asked)
+    assert lines[0] == "images: {train: train/images, test: test/images}"
+    write("data.yaml", "\n".join(lines[:2]))
+    assert [item.split for item in open_dataset(tmp_path).items].count("test") == 2
+
+
+def test_files_of_objects_in_folders_that_say_nothing(save, photo, tmp_path):
+    """SegPC: x/106.bmp with y/106_1.bmp and 106_2.bmp. "No labels in a known layout" was said."""
+    for number in (106, 107):
+        save(f"x/{number}.bmp", photo(12, 16, number))
+        for cell in (1, 2):
+            save(f"y/{number}_{cell}.bmp", np.tile([0, 20, 40, 0], (12, 4)))
+    with pytest.raises(DataError, match=r"4 label files are called by a picture, several for each"):
+        open_dataset(tmp_path)
+
+
+def test_folders_that_say_nothing_above_one_of_the_same_name(save, photo, write, tmp_path):
+    """RailSem19: jpgs/rs19_val beside uint8/rs19_val. "No labels in a known layout" was said."""
+    for name in "ab":
+        save(f"jpgs/rs19_val/{name}.jpg", photo(12, 16))
+        save(f"uint8/rs19_val/{name}.png", np.tile([0, 1, 2, 2], (12, 4)))
+    with pytest.raises(DataError, match="but these may hold them") as asked:
+        open_dataset(tmp_path)
+    write("data.yaml", "\n".join(ticked(asked)))
+    assert len(open_dataset(tmp_path).items) == 2
+
+
+def test_one_folder_of_labels_for_two_of_pictures(save, photo, write, tmp_path):
+    """Lizard: the line that joins them paired nothing."""
+    for part in (1, 2):
+        for name in "ab":
+            save(f"lizard_images{part}/Lizard_Images{part}/{name}{part}.png", photo(1, 3))
+            save(f"lizard_labels/Labels/{name}{part}.png", IDS)
+    with pytest.raises(DataError, match="or, where they are parts of one, `images:") as asked:
+        open_dataset(tmp_path)
+    write("data.yaml", "\n".join(ticked(asked)[4:6]))
+    assert len(open_dataset(tmp_path).items) == 4

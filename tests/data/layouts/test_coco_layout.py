@@ -458,3 +458,16 @@ def test_a_ring_within_another_is_a_hole_where_the_area_says_so(coco):
         assert data.read_labels(first).tolist() == [[1] * 4] * 4
     data, first = coco([drawn(1, 1, [*box(0, 0, 1, 4), *box(3, 0, 4, 4)], 8)])
     assert data.read_labels(first).tolist() == [[1, 0, 0, 1]] * 4
+
+
+def test_a_json_in_a_folder_of_any_name_within_annotations(save, photo, write, tmp_path):
+    """LIVECell: annotations/LIVECell/livecell_coco_train.json. "None of the pictures is there" was said."""
+    for split in ("train", "test"):
+        save(f"images/{split}_images/{split}.png", photo(12, 16))
+        content = {
+            "images": [{"id": 1, "file_name": f"{split}.png", "height": 12, "width": 16}],
+            "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "segmentation": [[2, 2, 9, 2, 9, 9, 2, 9]]}],
+            "categories": [{"id": 1, "name": "cell"}],
+        }
+        write(f"annotations/LIVECell/coco_{split}.json", json.dumps(content))
+    assert [item.split for item in open_dataset(tmp_path).items] == ["test", "train"]

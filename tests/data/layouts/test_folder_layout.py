@@ -388,3 +388,54 @@ def test_labelme_numbers_the_labels_of_each_picture_for_itself(save, photo, writ
         open_dataset(tmp_path)
     write("b_json/label_names.txt", "_background_\ncat\ndog\n")
     assert open_dataset(tmp_path).label_space.names[:2] == ("background", "cat")
+
+
+def test_a_bitmap_beside_its_label_of_the_same_name(save, photo, tmp_path):
+    """001.bmp beside 001.png (white blood cells): "no labels in a known layout" was said."""
+    for number in range(3):
+        save(f"{number:03}.bmp", photo(12, 16, number))
+        save(f"{number:03}.png", np.tile([0, 0, 1, 2], (12, 4)))
+    data = open_dataset(tmp_path)
+    assert [(item.image.suffix, item.source.path.suffix) for item in data.items] == [(".bmp", ".png")] * 3
+
+
+@pytest.mark.parametrize(
+    ("images", "masks"),
+    [
+        ("RUGD_frames-with-annotations", "RUGD_annotations"),
+        ("Image", "GT_Object"),  # COD10K
+        ("CXR_png", "masks"),  # beside test/, whose pictures have none
+    ],
+)
+def test_folders_of_public_sets(save, photo, tmp_path, images, masks):
+    """ "No labels in a known layout", or "no label has the name of a picture"."""
+    for name in "ab":
+        save(f"{images}/{name}.png", photo(1, 3))
+        save(f"{masks}/{name}.png", [[0, 1, 1]])
+    save("test/c.png", photo(1, 3))
+    items = open_dataset(tmp_path).items
+    assert [item.image.parent.name for item in items] == [images] * 2
+
+
+def test_labels_in_folders_called_by_their_picture(save, photo, write, tmp_path):
+    """Drishti-GS: GT/p1/SoftMap/p1_cup.png and p1_disc.png. The pattern that was offered paired nothing."""
+    for split, names in (("Training", ("p1", "p2")), ("Test", ("p3", "p4"))):
+        for name in names:
+            save(f"{split}/Images/{name}.png", photo(1, 3))
+            for part in ("cup", "disc"):
+                save(f"{split}/GT/{name}/SoftMap/{name}_{part}.png", [[0, 255, 0]])
+    with pytest.raises(DataError, match="several for each .* or take one of them by") as told:
+        open_dataset(tmp_path)
+    write("data.yaml", str(told.value).split("`")[1])
+    items = open_dataset(tmp_path).items
+    assert [item.source.path.name for item in items] == [f"p{n}_cup.png" for n in (3, 4, 1, 2)]
+
+
+def test_a_table_above_the_data_set_pairs(save, photo, write, tmp_path):
+    """Kaggle's forests: meta_data.csv beside the folder of the pictures. "No label has the name of a picture"."""
+    for picture, label in (("a1", "q8"), ("b2", "r5")):
+        save(f"Forest/images/{picture}.png", photo(1, 3))
+        save(f"Forest/masks/{label}.png", [[0, 1, 1]])
+    write("meta_data.csv", "image,mask\na1.png,q8.png\nb2.png,r5.png\n")
+    pairs = [(item.image.stem, item.source.path.stem) for item in open_dataset(tmp_path).items]
+    assert pairs == [("a1", "q8"), ("b2", "r5")]

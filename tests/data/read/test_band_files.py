@@ -150,3 +150,13 @@ def test_arrays_beside_pictures_are_no_pictures(tmp_path, write_stack, band_numb
     data = open_dataset(tmp_path)
     assert (len(data.items), data.bands) == (2, None)
     assert {item.image.suffix for item in data.items} == {".tif"}
+
+
+def test_a_folder_for_each_band(save, tmp_path):
+    """38-Cloud: train_red/red_patch_1 beside train_nir/nir_patch_1. Each was a picture, and none had a label."""
+    for number in range(4):
+        for band in ("red", "green", "blue", "nir"):
+            save(f"train_{band}/{band}_patch_{number}.png", np.full((6, 8), 40 * number, np.uint8))
+        save(f"train_gt/gt_patch_{number}.png", np.tile([0, 255], (6, 4)))
+    data = open_dataset(tmp_path)
+    assert (len(data.items), data.bands.names if data.bands else ()) == (4, ("red", "green", "blue", "nir"))

@@ -204,3 +204,63 @@ def test_parts_of_one_set_are_joined_by_the_lines_that_are_told(save, photo, wri
     items = open_dataset(tmp_path).items
     assert len(items) == 4
     assert all(item.image.parts[-3] == item.source.path.parts[-3] for item in items)
+
+
+def test_folders_of_one_name_go_with_each_other_in_turn(save, photo, write, tmp_path):
+    """Fish: Trout/Trout/0.png beside "Trout/Trout GT/0.png", below two folders more, which no one had looked into."""
+    for fish in ("Trout", "Sea Bass"):
+        for number in range(2):
+            save(f"Fish/Fish/{fish}/{fish}/{number}.png", photo(seed=number))
+            save(f"Fish/Fish/{fish}/{fish} GT/{number}.png", [[0, 255] * 4] * 6)
+    with pytest.raises(DataError, match=r"where they are parts of one.*\(data\.yaml goes into .*Fish/Fish\)") as told:
+        open_dataset(tmp_path)
+    write("Fish/Fish/data.yaml", "\n".join(str(told.value).split("`")[1::2]))
+    items = open_dataset(tmp_path / "Fish/Fish").items
+    assert len(items) == 4
+    assert all(item.image.parts[-3] == item.source.path.parts[-3] for item in items)
+
+
+def test_one_set_in_two_formats_is_not_joined(save, photo, tmp_path):
+    """CVC-ClinicDB: PNG/ and TIF/ were offered as parts of one, and a picture of val would have trained as well."""
+    for form in ("png", "tif"):
+        for number in range(3):
+            save(f"{form.upper()}/Original/{number}.{form}", photo(seed=number))
+            save(f"{form.upper()}/Ground Truth/{number}.{form}", [[0, 255] * 4] * 6)
+    with pytest.raises(DataError, match="they have the same pictures in other formats") as told:
+        open_dataset(tmp_path)
+    assert "data.yaml" not in str(told.value)
+
+
+def test_names_between_the_folder_and_its_data_set_are_read(save, photo, write, tmp_path):
+    """UECFoodPix: data/category.txt, and the pictures in data/SET/train."""
+    for number in range(2):
+        save(f"data/SET/train/img/{number}.png", photo(seed=number))
+        save(f"data/SET/train/mask/{number}.png", [[0, 1] * 4] * 6)
+    write("data/category.txt", "id\tname\n0\tplate\n1\trice\n")
+    assert open_dataset(tmp_path).label_space.names == ("plate", "rice")
+
+
+@pytest.mark.parametrize("home", ["MSD/{}", "{}", "Class1/{}"])
+def test_splits_below_a_folder_are_one_data_set(save, photo, tmp_path, home):
+    """MSD, LaPa: the folder above that of train and test "holds 2 data sets"."""
+    for split in ("train", "test"):
+        for number in range(2):
+            save(f"{home.format(split)}/image/{number}.png", photo(seed=number))
+            save(f"{home.format(split)}/mask/{number}.png", [[0, 1] * 4] * 6)
+    assert [item.split for item in open_dataset(tmp_path).items].count("test") == 2
+
+
+def test_numbered_folders_are_one_data_set_unless_they_are_copies(save, photo, tmp_path):
+    """VSPW has 3,536 videos, of which each was a data set of its own."""
+    for video in range(3):
+        for number in range(2):
+            save(f"data/{video}_x/origin/{number:04}.png", photo(seed=10 * video + number))
+            save(f"data/{video}_x/mask/{number:04}.png", [[0, 1] * 4] * 6)
+    data = open_dataset(tmp_path)
+    assert len(data.items) == 6
+    assert any("the 3 folders 0_x, 1_x, 2_x are read as parts of one data set" in note for note in data.notes)
+    for video in range(3):
+        for number in range(2):
+            save(f"data/{video}_x/origin/{number:04}.png", photo(seed=number))
+    with pytest.raises(DataError, match="holds 3 data sets"):
+        open_dataset(tmp_path)

@@ -3,24 +3,30 @@
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import PurePosixPath
 from typing import Any
 
 from denselab.data.layouts.endings import is_label
-from denselab.data.layouts.placing import Pairs, Placed, named_in, pair_placed, place
+from denselab.data.layouts.placing import Pairs, Placed, named_in, pair_placed
 from denselab.data.read.scan import read_contents
-from denselab.data.read.tree import Tree, first_few, number_of, starts
+from denselab.data.read.tree import Tree, first_few, folder_role, number_of, split_in_name, starts
 from denselab.data.read.yaml_text import in_yaml
 from denselab.errors import DataError
 
 PEEKED = 3  # label files read to say what a folder holds, where it is asked which one is meant
 SPLITS = ("train", "val", "test")
 MOST_ENDINGS = 8  # of the names of labels; of more, none is offered
+MOST_INNER = 64  # pairs of inner folders that are tried; more are those of patients
 SHOWN = 2  # of these, where all of them are parts of one label
 
 
 class SeveralLabelFolders(DataError):
     """More than one folder has files that pair with the pictures. The message has the lines for each."""
+
+
+class SeveralWays(DataError):
+    """Inner folders that say nothing, or endings of names, pair each. The message has the line for each."""
 
 
 def choose(tree: Tree, choices: list[tuple[str, str, Pairs, str]]) -> tuple[str, str, Pairs, str]:
@@ -36,8 +42,10 @@ def choose(tree: Tree, choices: list[tuple[str, str, Pairs, str]]) -> tuple[str,
     joined = [pair for _, _, pairs, _ in choices for pair in pairs]
     if all(len({(pair[side].neutral, pair[side].file.stem) for pair in joined}) == len(joined) for side in (0, 1)):
         lines += f"; or, where they are parts of one, {_lines(joined, set())}"
+    of_pictures = len({choice[1] for choice in choices}) == 1
     raise SeveralLabelFolders(
-        f"{tree.root}: {len(choices)} folders may hold the labels; write in data.yaml {lines}; "
+        f"{tree.root}: {len(choices)} folders may hold the {'pictures' if of_pictures else 'labels'}; write in "
+        f"data.yaml {lines}; "
         "a mask of the field of view goes there as `ignore_mask: FOLDER`"
     )
 
@@ -61,18 +69,16 @@ def ask_unnamed(tree: Tree, placed: Sequence[tuple[str | None, Placed]]) -> None
 
     placed: all pictures, with the role that their folders give them
     """
-    groups: dict[str, list[Placed]] = defaultdict(list)
     images = [where for role, where in placed if role == "image"]
-    for role, where in placed:
-        if role is None and len(where.file.parts) > 1:
-            neutral = "/".join(PurePosixPath(where.neutral).parts[:-1])
-            groups[where.file.parent.name].append(
-                replace(where, folder=named_in(where.file.parent.name), neutral=neutral)
-            )
+    groups = _by_inner([where for role, where in placed if role is None and len(where.file.parts) > 1])
     held = {name: all(is_label(tree, where) for where in group[:PEEKED]) for name, group in groups.items()}
     pictures = [images] if images else [group for name, group in groups.items() if not held[name]]
     masks = [group for name, group in groups.items() if held[name]]
     found = [pairs for some in pictures for labels in masks if len(pairs := pair_placed(some, labels)[0]) > 1]
+    for some, labels in product(pictures, masks) if not found else ():
+        parts = _of_parts([picture.file for picture in some], [label.file for label in labels])
+        if parts:
+            raise DataError(_parts_in_words(tree, parts))
     if found:
         raise DataError(
             f"{tree.root}: no folder is called as those of labels are, but these may hold them: write in data.yaml "
@@ -145,8 +151,13 @@ def _of_parts(pictures: Sequence[PurePosixPath], masks: Sequence[PurePosixPath])
 
 
 def no_pairs(tree: Tree, images: dict[str, list[Placed]], labels: dict[str, list[Placed]]) -> str:
-    """Why no label goes with a picture, and the way."""
-    pictures, masks = ([p.file for group in side.values() for p in group] for side in (images, labels))
+    """Why no label goes with a picture, and the way. Raises SeveralWays where some do, with the line for each."""
+    sides = [[p for group in side.values() for p in group] for side in (images, labels)]
+    pictures, masks = ([p.file for p in side] for side in sides)
+    _ask_copies(tree, *sides)
+    ends = _endings(*sides)
+    if not ends:
+        _ask_inner(tree, *sides)
     unread = read_contents(tree.path(masks[0])).error
     if unread:
         return unread
@@ -157,18 +168,24 @@ def no_pairs(tree: Tree, images: dict[str, list[Placed]], labels: dict[str, list
                 f"{tree.root}: {number_of(len(double), what)} in two formats ({first_few(double, 2)}): take one of "
                 "each out"
             )
-    ends = _endings(pictures, masks)
     patterns = [
-        f"`pattern: {in_yaml({'image': '*', 'mask': f'*{end}'})}` ({in_words(tree, pairs)})" for end, pairs in ends
+        f"`pattern: {in_yaml({'image': f'*{image}', 'mask': f'*{mask}'})}` ({in_words(tree, pairs)})"
+        for (image, mask), pairs in ends
     ]
     parts = _of_parts(pictures, masks)
     if parts:
         taking = " or ".join(patterns[:SHOWN]) + ", and so on" * (len(patterns) > SHOWN)
-        return _parts_in_words(tree, parts) + (f"; or take one of them by {taking} in data.yaml" if patterns else "")
+        if patterns:
+            raise SeveralWays(f"{_parts_in_words(tree, parts)}; or take one of them by {taking} in data.yaml")
+        return _parts_in_words(tree, parts)
     if len(ends) > 1:
-        return (
+        raise SeveralWays(
             f"{tree.root}: the labels are called in {len(ends)} ways, and may be numbered in as many; write in "
             f"data.yaml which of them count: {' or '.join(patterns)}"
+        )
+    if ends:
+        raise SeveralWays(
+            f"{tree.root}: pictures and labels have endings of their own; write in data.yaml {' or '.join(patterns)}"
         )
     stems = {picture.stem for picture in pictures}
     folders = sorted({mask.parent.name for mask in masks if mask.stem in stems})
@@ -199,13 +216,89 @@ def _doubles(files: Sequence[PurePosixPath]) -> list[PurePosixPath]:
     return [file for file in files if often[file.with_suffix("")] > 1]
 
 
-def _endings(pictures: Sequence[PurePosixPath], masks: Sequence[PurePosixPath]) -> list[tuple[str, Pairs]]:
-    """What stands behind the names of pictures in those of labels, with the pairs of each; [] for more than a few."""
-    by_stem = {picture.stem: picture for picture in pictures}
-    found: dict[str, Pairs] = defaultdict(list)
+def _endings(pictures: Sequence[Placed], masks: Sequence[Placed]) -> list[tuple[tuple[str, str], Pairs]]:
+    """What stands behind the part that pictures and labels share, in the names of each, with the pairs of each.
+
+    The part is the whole name of a picture where labels go on from there, else the most that both begin with. [] for
+    more endings than a few, and where a picture would have several labels of one.
+    """
+    by_stem = {picture.file.stem: picture for picture in pictures}
+    begun: dict[str, Placed] = {}
+    for picture in sorted(pictures, key=lambda p: (len(p.file.stem), p.file)):
+        for start in starts(picture.file.stem):
+            begun.setdefault(start, picture)
+    return _few(by_stem, masks) or _few(begun, masks)
+
+
+def _few(begun: Mapping[str, Placed], masks: Sequence[Placed]) -> list[tuple[tuple[str, str], Pairs]]:
+    """begun: {start of a name: the picture}"""
+    found: dict[tuple[str, str], Pairs] = defaultdict(list)
     for mask in masks:
-        start = next((m for m in reversed(starts(mask.stem)) if m in by_stem), None)
+        start = next((m for m in reversed(starts(mask.file.stem)) if m in begun), None)
         if start is not None:
-            found[mask.stem[len(start) :]].append((place(by_stem[start])[1], place(mask)[1]))
-    few = len(found) <= MOST_ENDINGS and all(len(pairs) > 1 for pairs in found.values())
+            ends = (begun[start].file.stem[len(start) :], mask.file.stem[len(start) :])
+            found[ends].append((begun[start], mask))
+    few = len(found) <= MOST_ENDINGS and all(
+        len(pairs) > 1 and len({image.file for image, _ in pairs}) == len(pairs) and _is_word(image) and _is_word(mask)
+        for (image, mask), pairs in found.items()
+    )
     return sorted(found.items(), key=lambda end: end[0]) if few else []
+
+
+def _ask_copies(tree: Tree, images: Sequence[Placed], labels: Sequence[Placed]) -> None:
+    """Raise SeveralLabelFolders where pictures in folders of splits have the names of others outside."""
+    inside, outside = ([[p for p in side if bool(p.split) == split] for side in (images, labels)] for split in (1, 0))
+    double = {p.file.stem for p in inside[0]} & {p.file.stem for p in outside[0]}
+    choices = [pairs for part in (inside, outside) if all(part) and len(pairs := pair_placed(*part)[0]) > 1]
+    if double and len(choices) > 1:
+        raise SeveralLabelFolders(
+            f"{tree.root}: {number_of(len(double), 'picture')} both in folders of splits and outside "
+            f"({first_few(sorted(double))}): copies would be in train and test at once; write in data.yaml "
+            f"{_all_lines(tree, choices)}"
+        )
+
+
+def _is_word(ending: str) -> bool:
+    """Whether an ending may say what a file is; a number tells pictures apart."""
+    return not ending or any(map(str.isalpha, ending))
+
+
+def inner_pairs(tree: Tree, images: Sequence[Placed], labels: Sequence[Placed]) -> list[Pairs]:
+    """The pairs of each inner folder of pictures with each one of labels whose first file can be read."""
+    sides = [_by_inner(side) for side in (images, labels)]
+    if len(sides[0]) * len(sides[1]) > MOST_INNER:
+        return []
+    readable = [group for group in sides[1].values() if not read_contents(tree.path(group[0].file)).error]
+    return [pairs for some in sides[0].values() for group in readable if len(pairs := pair_placed(some, group)[0]) > 1]
+
+
+def _ask_inner(tree: Tree, images: Sequence[Placed], labels: Sequence[Placed]) -> None:
+    """Raise SeveralWays where several inner folders of one side pair with one of the other: A and B, rgb and nir."""
+    found = inner_pairs(tree, images, labels)
+    often = [max(Counter(pair[side].file for pairs in found for pair in pairs).values(), default=0) for side in (0, 1)]
+    if not 1 < len(found) <= MOST_ENDINGS or often == [1, 1]:
+        return
+    lines = [
+        f"`images: {in_yaml(_folders([image for image, _ in pairs], innermost=True))}` and "
+        f"`masks: {in_yaml(_folders([mask for _, mask in pairs], innermost=True))}` ({in_words(tree, pairs)})"
+        for pairs in found
+    ]
+    told = f"{tree.root}: several folders go with the pictures;"
+    parts = _of_parts([image.file for image in images], [label.file for label in labels]) if often[0] > 1 else []
+    if often[1] > 1:
+        told = f"{tree.root}: several pictures go with each label, of which one counts;"
+    elif parts:
+        told = f"{_parts_in_words(tree, parts)}; or take those of one folder:"
+    raise SeveralWays(f"{told} write in data.yaml {' or '.join(lines)}")
+
+
+def _by_inner(side: Sequence[Placed]) -> dict[str, list[Placed]]:
+    """Files by the folder that they are in, as if its name said what it holds; a split is passed over."""
+    groups: dict[str, list[Placed]] = defaultdict(list)
+    for placed in side:
+        neutral = PurePosixPath(placed.neutral)
+        inner = next((part for part in reversed(placed.file.parts[:-1]) if split_in_name(part) is None), "")
+        if inner and neutral.name == inner and folder_role(inner) is None:
+            placed = replace(placed, folder=named_in(inner), neutral="/".join(neutral.parts[:-1]))
+        groups[placed.folder].append(placed)
+    return groups

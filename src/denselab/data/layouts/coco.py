@@ -37,6 +37,7 @@ from denselab.numbers import written
 
 BOXES = "boxes"  # the kind of a json without outlines
 NO_POINTS = np.zeros((0, 2))
+FEW_FILES = 12  # json in all, of which those in folders that say nothing are opened too
 
 
 def find_coco(tree: Tree) -> Found | None:
@@ -46,7 +47,7 @@ def find_coco(tree: Tree) -> Found | None:
     DataError where instances and stuff stand side by side, and where no file has a segmentation.
     """
     stems = {f.with_suffix("") for f in tree.pictures}
-    candidates = [f for f in tree.with_suffix(".json") if is_near_root(f) and f.with_suffix("") not in stems]
+    candidates = [f for f in _near(tree) if f.with_suffix("") not in stems]
     files = [loaded for f in candidates if (loaded := _load(tree, f, split_in_path(f))) is not None]
     if not files:
         return None
@@ -73,6 +74,13 @@ def find_coco(tree: Tree) -> Found | None:
     ]
     weak = tuple(record for f in boxed for record in read_boxes(tree, f.file, f.split))
     return replace(_found(tree, [f for f in usable if f.kind == kind], notes), weak=weak)
+
+
+def _near(tree: Tree) -> list[PurePosixPath]:
+    """The json near the root; else the few in a folder of any name within one of annotations (LIVECell)."""
+    found = tree.with_suffix(".json")
+    inner = [f for f in found if len(found) <= FEW_FILES and folder_role(f.parts[0]) == "label"]
+    return [f for f in found if is_near_root(f)] or inner
 
 
 def find_coco_files(tree: Tree, files: list[tuple[PurePosixPath, str | None]]) -> Found:

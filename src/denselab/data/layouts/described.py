@@ -57,6 +57,7 @@ def described_folders(
     taken = {placed.file for placed in labels}
     pictures = [p for p in _files(tree, images, "images", source) if pattern or p.file not in taken]
     if pattern is None:
+        pictures, labels = _in_turn(pictures, labels, images, masks)
         return found_pairs(tree, {"": pictures}, {"": labels})
     of_image, of_mask = _by_middle(pictures, pattern, "image"), _by_middle(labels, pattern, "mask")
     paired, _ = pair_placed([key for key, _ in of_image], [key for key, _ in of_mask])
@@ -68,6 +69,32 @@ def described_folders(
     left = [placed.file for _, placed in of_image if placed.file.with_suffix("") not in taken]
     lonely = tuple(tree.path(file) for file in left if continued(file.with_suffix(""), taken) is None)
     return Found("folders", unique_names([make_item(tree, a, b) for a, b in pairs]), without_label=lonely)
+
+
+def _in_turn(
+    pictures: list[Placed], labels: list[Placed], images: SeveralFolders, masks: SeveralFolders
+) -> tuple[list[Placed], list[Placed]]:
+    """Both sides as they are; or the first folder of pictures with the first of labels and so on; or by names alone.
+
+    The first of these that pairs the most. "Trout/Trout" and "Trout/Trout GT" have the same names in them as the
+    folders of other fish; "images1" and "images2" may share one folder of labels.
+    """
+    ways = [(pictures, labels)]
+    if isinstance(images, list) and isinstance(masks, list) and len(images) == len(masks):
+        ways.append((_numbered(pictures, images), _numbered(labels, masks)))
+    if isinstance(images, list) or isinstance(masks, list):
+        ways.append(([replace(p, neutral="") for p in pictures], [replace(p, neutral="") for p in labels]))
+    return max(ways, key=lambda way: len(pair_placed(*way)[0]))
+
+
+def _numbered(side: list[Placed], folders: list[str]) -> list[Placed]:
+    return [replace(p, neutral=_place_in(p.file, folders)) for p in side]
+
+
+def _place_in(file: PurePosixPath, folders: list[str]) -> str:
+    """The position of the folder that holds a file, and the folders below it."""
+    number = next(n for n, folder in enumerate(folders) if file.is_relative_to(PurePosixPath(folder)))
+    return str(PurePosixPath(str(number), *file.parent.relative_to(PurePosixPath(folders[number])).parts))
 
 
 def _by_middle(side: list[Placed], pattern: Pattern, kind: Literal["image", "mask"]) -> list[tuple[Placed, Placed]]:

@@ -16,10 +16,11 @@ from denselab.data.layouts.asking import (
     ask_unnamed,
     choose,
     in_words,
+    inner_pairs,
     no_pairs,
     refuse_several_beside,
 )
-from denselab.data.layouts.endings import by_ending
+from denselab.data.layouts.endings import PEEKED, by_ending, is_label
 from denselab.data.layouts.placing import Pairs, Placed, pair_placed, place
 from denselab.data.layouts.told_pairs import refuse_other_pairs, told_pairs
 from denselab.data.read.images import MAT_SUFFIX
@@ -67,7 +68,7 @@ def found_pairs(
     sides = [[placed for group in side.values() for placed in group] for side in (images, labels)]
     told = _told(tree, sides[0], sides[1], layout)
     if not choices:
-        return told or _refuse_all(tree, images, labels)
+        return told or _of_inner(tree, images, labels, layout)
     image_folder, label_folder, pairs, rule = choose(tree, choices)
     refuse_several_beside(tree, pairs, {name: labels[name] for name in labels.keys() - {c[1] for c in choices}})
     first = pairs[0]
@@ -80,8 +81,13 @@ def found_pairs(
     return _found(tree, pairs, images[image_folder], labels[label_folder], layout, notes)
 
 
-def _refuse_all(tree: Tree, images: dict[str, list[Placed]], labels: dict[str, list[Placed]]) -> Found:
-    raise DataError(no_pairs(tree, images, labels))
+def _of_inner(tree: Tree, images: dict[str, list[Placed]], labels: dict[str, list[Placed]], layout: str) -> Found:
+    """The pairs of the only inner folders that go with each other. Raises DataError where that leaves most labels."""
+    sides = [[placed for group in side.values() for placed in group] for side in (images, labels)]
+    inner = inner_pairs(tree, sides[0], sides[1])
+    if len(inner) != 1 or 2 * len(inner[0]) <= len(sides[1]):
+        raise DataError(no_pairs(tree, images, labels))
+    return _found(tree, inner[0], sides[0], sides[1], layout, [])
 
 
 def _told(tree: Tree, images: Sequence[Placed], labels: Sequence[Placed], layout: str) -> Found | None:
@@ -207,9 +213,29 @@ def _by_stem(tree: Tree) -> tuple[dict[str, list[Placed]], dict[str, list[Placed
 
 
 def _by_format(tree: Tree) -> tuple[dict[str, list[Placed]], dict[str, list[Placed]]]:
-    """a.jpg beside a.png, in a folder that does not say more: the lossless one holds the labels."""
-    photos = [place(f)[1] for f in tree.pictures if f.suffix.lower() in (".jpg", ".jpeg")]
+    """a.jpg beside a.png, in a folder that does not say more: the lossless one holds the labels.
+
+    Of other two formats (a.bmp beside a.png) the one with few values does.
+    """
+    found = [place(file)[1] for file in tree.pictures]
+    photos = [where for where in found if where.file.suffix.lower() in (".jpg", ".jpeg")]
     stems = {photo.file.with_suffix("") for photo in photos}
-    masks = [place(f)[1] for f in tree.pictures if f.suffix.lower() == ".png" and f.with_suffix("") in stems]
+    masks = [w for w in found if w.file.suffix.lower() == ".png" and w.file.with_suffix("") in stems]
+    if not masks:
+        photos, masks = _of_two_formats(tree, found)
     photos, masks = [replace(p, folder="") for p in photos], [replace(m, folder="") for m in masks]
     return ({"": photos}, {"": masks}) if masks else ({}, {})
+
+
+def _of_two_formats(tree: Tree, found: Sequence[Placed]) -> tuple[list[Placed], list[Placed]]:
+    """Pictures and labels that differ by their suffix, where all are in two formats and one has few values alone."""
+    often = Counter(where.file.with_suffix("") for where in found)
+    forms: dict[str, list[Placed]] = defaultdict(list)
+    for where in found:
+        if often[where.file.with_suffix("")] == 2:
+            forms[where.file.suffix.lower()].append(where)
+    told = [(all(is_label(tree, where) for where in own[:PEEKED]), own) for own in forms.values()]
+    if [labels for labels, _ in sorted(told, key=lambda one: one[0])] != [False, True]:
+        return [], []
+    first, second = sorted(told, key=lambda one: one[0])
+    return first[1], second[1]

@@ -1,11 +1,10 @@
 """What the folders of a file say of it: whether it is a picture or a label, its split, and who its partner is."""
 
 from dataclasses import dataclass, replace
-from os.path import commonpath
 from pathlib import PurePosixPath
 
 from denselab.data.read.pairing import pair_stems
-from denselab.data.read.tree import folder_role, split_in_name, words
+from denselab.data.read.tree import folder_role, split_in_name, starts, words
 
 
 @dataclass(frozen=True)
@@ -84,9 +83,17 @@ def pair_placed(images: list[Placed], labels: list[Placed]) -> tuple[Pairs, str]
 
 
 def _without_shared(side: list[Placed]) -> list[Placed]:
-    """The files of a side without the neutral folders that all of them lie in."""
-    shared = len(PurePosixPath(commonpath([p.neutral for p in side])).parts)
-    return [replace(p, neutral="/".join(PurePosixPath(p.neutral).parts[shared:])) for p in side]
+    """The files of a side without the neutral folders that say nothing more.
+
+    Those that all of them lie in, at whatever depth; and those that are called as the file begins, where each has one.
+    """
+    neutral = [PurePosixPath(p.neutral).parts for p in side]
+    shared = set.intersection(*map(set, neutral)) if side else set()
+    own = [{p.file.stem, *starts(p.file.stem)} for p in side]
+    each = all(not begun.isdisjoint(parts) for begun, parts in zip(own, neutral, strict=True))
+    left_out = [shared | begun if each else shared for begun in own]
+    kept = ([part for part in parts if part not in gone] for parts, gone in zip(neutral, left_out, strict=True))
+    return [replace(p, neutral="/".join(parts)) for p, parts in zip(side, kept, strict=True)]
 
 
 def _restored(paired: tuple[Pairs, str], images: list[Placed], labels: list[Placed]) -> tuple[Pairs, str]:

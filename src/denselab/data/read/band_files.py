@@ -22,6 +22,7 @@ from denselab.errors import DataError
 SUFFIXES = (*TIFF_SUFFIXES, ".png", ".jp2", ".npy")  # of files that hold a single band
 WORDS = "coastal|blue|green|red|nir2?|swir[12]?|pan|rededge[1-4]?|red_?edge|thermal|tir[12]?|vv|vh|hh|hv|dem|ndvi"
 BAND = re.compile(rf"^(.+)([_.-])(b(?:0?[1-9]|1[0-2]|8a)|band_?\d{{1,2}}|{WORDS})$", re.IGNORECASE)
+BEFORE = re.compile(rf"^({WORDS})([_.-])(.+)$", re.IGNORECASE)  # train_red/red_patch_1 beside train_nir/nir_patch_1
 CHANNEL = re.compile(r"^(.+)(_)(00\d\d)$")  # nnU-Net: case_0000, case_0001, ... of one case
 COMPLETE = 0.9  # of the pictures have a file for every band; `check` names the others
 
@@ -33,7 +34,7 @@ def in_band_files(tree: Tree, given: GivenBands, *, named: bool = False) -> tupl
     named: data.yaml has a pattern for the names of the pictures, so that a file of one band is a picture
     """
     if not named and not given.files and not given.count and not given.take:
-        found = _by_band_name(tree) or _by_channel_number(tree)
+        found = _by_band_name(tree) or _by_channel_number(tree) or _by_band_folder(tree)
         if found is not None and len(given.names) in (0, len(found.files)):
             given = replace(found, names=given.names or found.names, display=given.display)
     return (_with_first_band(tree, given.files), given) if given.files else (tree, given)
@@ -83,6 +84,22 @@ def _by_channel_number(tree: Tree) -> GivenBands | None:
         return None
     names = names or tuple(f"channel{i}" for i in range(len(endings)))
     return GivenBands(names=names, files=tuple(f"*{ending}" for ending in endings))
+
+
+def _by_band_folder(tree: Tree) -> GivenBands | None:
+    """train_red/red_a.tif, train_nir/nir_a.tif: a folder for each band, whose files begin with it (38-Cloud)."""
+    pictures = [file for file in tree.pictures if not _in_label_folder(file)]
+    scenes: dict[PurePosixPath, set[tuple[str, str]]] = defaultdict(set)
+    for file in pictures:
+        match = BEFORE.match(file.stem)
+        if match is None or len(file.parts) < 2 or file.suffix.lower() not in SUFFIXES:
+            return None
+        scenes[file.parent.parent / match[3]].add((f".{match[1]}", f"{file.parent.name}/{match[1]}{match[2]}*"))
+    bands, often = Counter(map(frozenset, scenes.values())).most_common(1)[0] if scenes else (frozenset(), 0)
+    if len(bands) < 2 or often < COMPLETE * len(scenes) or not _has_one_band(pictures[0], tree):
+        return None
+    ordered = sorted(bands, key=lambda band: _in_order(band[0]))
+    return GivenBands(names=tuple(name[1:] for name, _ in ordered), files=tuple(pattern for _, pattern in ordered))
 
 
 def _endings(tree: Tree, pattern: re.Pattern[str]) -> list[str] | None:

@@ -6,11 +6,10 @@ from pathlib import Path, PurePosixPath
 
 from denselab.data.item import FileLabels, Found
 from denselab.data.layouts import RECOGNISERS
-from denselab.data.layouts.asking import SeveralLabelFolders
+from denselab.data.layouts.asking import SeveralLabelFolders, SeveralWays
 from denselab.data.layouts.drawn import in_pixels, noting_lines
 from denselab.data.layouts.folder import find_folder
 from denselab.data.layouts.given_splits import with_given_splits
-from denselab.data.layouts.placing import is_numbered
 from denselab.data.layouts.rectangles import with_rectangles
 from denselab.data.layouts.weak import with_weak_files
 from denselab.data.layouts.yaml_bands import given_bands
@@ -19,11 +18,18 @@ from denselab.data.layouts.yolo import Described
 from denselab.data.read.band_files import in_band_files, with_bands
 from denselab.data.read.halves import labelled_half
 from denselab.data.read.names import BadNames, NumberedApart, read_names, without_names
+from denselab.data.read.several import (
+    differing_tables,
+    is_drawn,
+    one_in_two_forms,
+    parts_of_one,
+    tells_a_role,
+    together,
+)
 from denselab.data.read.spectral_survey import GivenBands
 from denselab.data.read.tree import DATA, Tree, first_few, folder_role, number_of, read_tree, split_in_name
 from denselab.data.read.unread_forms import HEIC, HEIC_SUFFIXES, unread_form
 from denselab.data.read.unread_names import unread_names
-from denselab.data.read.yaml_text import in_yaml
 from denselab.errors import DataError, SeveralDataSets
 from denselab.paths import require_path
 
@@ -125,7 +131,7 @@ def _recognise_tree(tree: Tree) -> tuple[Path, Found]:
         # a sub-folder would answer the question for a part of the data
         raise
     except DataError:
-        below = _recognise_below(tree) if telling else None
+        below = _recognise_below(tree) if telling else _farther_below(tree)
         if below is None:
             raise
         return below
@@ -142,6 +148,23 @@ def _in_one_folder(tree: Tree) -> tuple[Path, Found] | None:
     home = commonpath([str(file.parent) for file in tree.pictures]) if tree.pictures else "."
     found = find_folder(tree.below(home)) if home not in ("", ".") else None
     return _found_below(tree, tree.below(home), found) if found else None
+
+
+def _farther_below(tree: Tree) -> tuple[Path, Found] | None:
+    """What is in the innermost folder that holds all files; None where it is no data set. Raises SeveralDataSets."""
+    home = commonpath([str(file.parent) for file in tree.files])
+    if home in ("", "."):
+        return None
+    below = tree.below(home)
+    try:
+        root, found = _recognise_tree(below)
+    except SeveralDataSets as several:
+        where = f" (data.yaml goes into {below.root})" if "data.yaml" in str(several) else ""
+        raise SeveralDataSets(f"{several}{where}", several.folders) from None
+    except DataError:
+        return None
+    found = replace(found, notes=tuple(note for note in found.notes if not note.startswith("the data set is in ")))
+    return _found_below(tree, tree.below(root.relative_to(tree.root).as_posix()), found)
 
 
 def _particular(tree: Tree) -> Found | None:
@@ -185,8 +208,9 @@ def _recognise_below(tree: Tree) -> tuple[Path, Found] | None:
     """The one data set at most two levels down. Raises DataError for several, or where each candidate was refused."""
     fits, refusals = _try_below(tree, depth=2)
     if not fits:
-        if len(refusals) > 1:
-            _ask_about_all(tree)
+        paired = _ask_about_all(tree) if refusals else None
+        if paired is not None:
+            return tree.root, paired
         if refusals:
             message = (
                 refusals[0]
@@ -195,11 +219,15 @@ def _recognise_below(tree: Tree) -> tuple[Path, Found] | None:
             )
             raise DataError(message)
         return None
-    if len(fits) > 1 and not _one_in_two_forms(fits):
+    joined = parts_of_one(tree, fits)
+    if joined is not None:
+        whole, found = joined
+        return (tree.root, found) if whole is tree else _found_below(tree, whole, found)
+    if len(fits) > 1 and not one_in_two_forms(fits):
         folders = [below.root.relative_to(tree.root).as_posix() for below, _ in fits]
         message = f"{tree.root}: holds {len(fits)} data sets; open one of them: {first_few(folders, 40)}"
-        telling = any(_tells_a_role(part) for folder in folders for part in PurePosixPath(folder).parts)
-        more = _differing_tables(tree, fits) or ("" if telling else _together(tree, [found for _, found in fits]))
+        telling = any(tells_a_role(part) for folder in folders for part in PurePosixPath(folder).parts)
+        more = differing_tables(tree, fits) or ("" if telling else together(tree, [found for _, found in fits]))
         raise SeveralDataSets(message + more, [below.root for below, _ in fits])
     below, found = fits[0]
     _refuse_labels_beside(tree, below)
@@ -217,7 +245,7 @@ def _recognise_below(tree: Tree) -> tuple[Path, Found] | None:
 def _found_below(tree: Tree, below: Tree, found: Found, note: str = "") -> tuple[Path, Found]:
     """Found in a sub-folder, with the names of the folder above, and a note of where it is."""
     name = below.root.relative_to(tree.root).as_posix()
-    found = _with_names_above(tree, found)
+    found = _with_names_above(tree, name, found)
     note = note or f"the data set is in {name}; a data.yaml for it goes there"
     return below.root, replace(found, notes=(note, *found.notes))
 
@@ -232,22 +260,28 @@ def _refuse_labels_beside(tree: Tree, below: Tree) -> None:
     _ask_about_all(tree)
 
 
-def _ask_about_all(tree: Tree) -> None:
-    """Raise SeveralLabelFolders where the question is one for the folder as a whole, with lines for all of it."""
+def _ask_about_all(tree: Tree) -> Found | None:
+    """What pairs in the folder as a whole; None where nothing does.
+
+    Raises SeveralLabelFolders or SeveralWays where the question is one for all of it, with its lines.
+    """
     try:
-        find_folder(tree)
-    except SeveralLabelFolders:
+        return find_folder(tree)
+    except (SeveralLabelFolders, SeveralWays):
         raise
     except DataError:  # it does not pair
-        return
+        return None
 
 
-def _with_names_above(tree: Tree, found: Found) -> Found:
-    """Found in a sub-folder, with the names of the folder above where it has none."""
+def _with_names_above(tree: Tree, folder: str, found: Found) -> Found:
+    """Found in a sub-folder, with the names of the nearest folder above that has some, where it has none."""
     if found.names or found.table is not None:
         return found
-    names, file = read_names(tree)
-    return replace(found, names=names, notes=(*found.notes, f"class names from {file}")) if names else found
+    for above in PurePosixPath(folder).parents:
+        names, file = read_names(tree if str(above) == "." else tree.below(str(above)))
+        if names:
+            return replace(found, names=names, notes=(*found.notes, f"class names from {above / file}"))
+    return found
 
 
 def _try_below(tree: Tree, depth: int) -> tuple[list[tuple[Tree, Found]], list[str]]:
@@ -273,62 +307,8 @@ def _try_below(tree: Tree, depth: int) -> tuple[list[tuple[Tree, Found]], list[s
             deeper, more = _try_below(below, depth - 1)
             fits += deeper
             refusals += more
-    fits.sort(key=lambda fit: (_is_drawn(fit[1]), fit[0].root.as_posix()))
+    fits.sort(key=lambda fit: (is_drawn(fit[1]), fit[0].root.as_posix()))
     return fits, refusals
-
-
-def _differing_tables(tree: Tree, fits: list[tuple[Tree, Found]]) -> str:
-    """The label tables of several data sets where they differ, for the message; "" where they agree."""
-    tables = {
-        below.root.relative_to(tree.root).as_posix(): {e.id: e.name for e in found.table.entries}
-        if found.table is not None
-        else {label.id: label.name for label in found.names}
-        for below, found in fits
-    }
-    if all(table == next(iter(tables.values())) for table in tables.values()):
-        return ""
-    listed = "; ".join(
-        f"{name}: {first_few((f'{i} {text}' for i, text in sorted(table.items())), 8) or 'no names'}"
-        for name, table in list(tables.items())[:6]
-    )
-    return f". Their ids mean different classes ({listed})"
-
-
-def _together(tree: Tree, found: list[Found]) -> str:
-    """The lines that join parts of one data set, which have a folder of pictures and one of labels each; else ""."""
-    pairs = [
-        (item.image.parent, item.source.path.parent)
-        for one in found
-        for item in one.items
-        if one.layout == "folders" and isinstance(item.source, FileLabels)
-    ]
-    sides = [sorted({_relative(tree, pair[side]) for pair in pairs}) for side in (0, 1)]
-    if len(pairs) < sum(len(one.items) for one in found) or [len(side) for side in sides] != [len(found)] * 2:
-        return ""
-    return (
-        f"; or, where they are parts of one, write in data.yaml `images: {in_yaml(sides[0])}` and "
-        f"`masks: {in_yaml(sides[1])}`"
-    )
-
-
-def _relative(tree: Tree, folder: Path) -> str:
-    return folder.relative_to(tree.root).as_posix()
-
-
-def _tells_a_role(folder: str) -> bool:
-    """Whether a folder is called by what it holds; a number makes of it a part: "Tile 1"."""
-    return folder_role(folder) is not None and not is_numbered(folder)
-
-
-def _is_drawn(found: Found) -> bool:
-    """Whether the labels are shapes. Pixels come first: a tool rendered them from the shapes, order included."""
-    return found.encoding_text.startswith("shapes")
-
-
-def _one_in_two_forms(fits: list[tuple[Tree, Found]]) -> bool:
-    """Whether one has label pictures and all others have shapes for the same pictures."""
-    pictures = {tuple(sorted(item.image.stem for item in found.items)) for _, found in fits}
-    return len(pictures) == 1 and not _is_drawn(fits[0][1]) and _is_drawn(fits[1][1])
 
 
 def _nothing(tree: Tree) -> str:

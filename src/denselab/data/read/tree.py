@@ -40,6 +40,7 @@ SPLIT_WORDS = {
     "evaluation": "val",
     "test": "test", "testing": "test", "ts": "test", "te": "test", "tst": "test", "holdout": "test", "heldout": "test",
 }  # fmt: skip
+BARE_WORDS = frozenset(("training", "left", "bit", "sat"))  # in the names of pictures, as little as "image"
 # Written in one word behind a split: trainlist, valset, testdata.
 GLUED_WORDS = frozenset(("list", "lists", "set", "sets", "split", "file", "files", "names", "ids", "data", "fold"))
 GLUED = re.compile(r"^(training|train|validation|valid|val|testing|test)(.+)$")
@@ -230,7 +231,9 @@ def words(name: str) -> tuple[str, ...]:
 def folder_role(name: str) -> FolderRole | None:
     """What a folder of this name holds; None where the name does not say."""
     tokens = set(words(name)) | {name.lower()}
-    if tokens & OTHER_WORDS:
+    if "with" in tokens:  # RUGD_frames-with-annotations holds frames
+        tokens = set(words(name.lower().partition("with")[0]))
+    if tokens & OTHER_WORDS and not (tokens & OTHER_WORDS <= {"object"} and "gt" in tokens):  # COD10K's GT_Object
         return "other"
     if tokens & LABEL_WORDS or tokens == {"ground", "truth", name.lower()} or {"labeled", "approved"} <= tokens:
         return "label"
@@ -246,7 +249,9 @@ def split_in_name(name: str) -> str | None:
 def bare_stem(stem: str) -> str:
     """A stem without the words that tell pictures from labels: "img_0001", "0001_gt" -> "0001"."""
     kept = [
-        t for t in words(stem) if t not in IMAGE_WORDS and t not in LABEL_WORDS and t not in ("training", "left", "bit")
+        t
+        for t in words(stem)
+        if t not in IMAGE_WORDS and t not in LABEL_WORDS and t not in ("training", "left", "bit", "sat")
     ]
     return "_".join(kept)
 
