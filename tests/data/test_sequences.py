@@ -136,12 +136,13 @@ def test_clips_of_a_video_are_one_case():
         (["v1/frame_080_endo", "v1/frame_081_endo", "v2/frame_080_endo", "v2/frame_081_endo"], 2),  # CholecSeg8k
         (["10452_sat_00", "10452_sat_01", "117991_sat_00", "117991_sat_01"], 2),
         (["patch_1_1_by_1_LC08_a", "patch_2_1_by_2_LC08_a", "patch_1_1_by_1_LC08_b", "patch_2_1_by_2_LC08_b"], 2),
+        (["Image_01L", "Image_01R", "Image_02L", "Image_02R"], 2),  # CHASE_DB1
         (["2020_photo_01", "2020_photo_02", "2021_photo_01", "2021_photo_02"], 4),
         (["001_image", "002_image", "003_image", "004_image"], 4),
     ],
 )
 def test_what_belongs_together_in_public_sets(names, groups):
-    """Frames whose names go on behind the number, patches of a scene, patches whose place stands before it."""
+    """Frames whose names go on behind the number, patches of a scene, patches whose place stands before it, eyes."""
     items = [Item(name, Path(f"{name}.png"), FileLabels(Path(f"{name}.png"))) for name in names]
     found = [item.group for item in with_groups(items)]
     assert len(set(found)) == groups

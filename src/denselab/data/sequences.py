@@ -37,6 +37,7 @@ BEHIND = re.compile(r"^(?:patch|tile|crop)[_\-](?:\d+[_\-]|by[_\-]|x[_\-])+(?P<s
 BOX = re.compile(r"^(?P<scene>.+?)[_\-. ](\d+)[_\-. ](\d+)[_\-. ](\d+)[_\-. ](\d+)$")
 # Two views of one thing, whose names differ in a word: 000007_left, place_3_pre_disaster.
 VIEW = re.compile(r"^(.*?)(?:^|[_\-. ])(?:left|right|pre|post|before|after)(?=[_\-. ]|$)(.*)$", re.IGNORECASE)
+EYE = re.compile(r"^(.*\d)[LR]$")  # 01L beside 01R, of one child (CHASE_DB1)
 # Words behind the last number of a name.
 END = re.compile(r"(?<=\d)(?:[_\-. ][a-z]+)+$", re.IGNORECASE)
 COUNTED = re.compile(r"^(?P<name>.+?)[_\-. ]\(?\d{1,3}\)?$")  # photo_2 or "photo (2)", beside photo
@@ -213,8 +214,11 @@ def _views_and_cases(names: Sequence[str]) -> dict[str, str]:
 
 
 def view_of(name: str) -> str:
-    """A name without the word that tells one of two views: "000007_left" -> "000007"; else the name."""
+    """A name without the word that tells one of two views: "000007_left", "000007L" -> "000007"; else the name."""
     path = PurePosixPath(name)
+    eye = EYE.match(path.name)
+    if eye:
+        return str(path.with_name(eye[1]))
     view = VIEW.match(path.name)
     return str(path.with_name(view[1] + view[2])) if view and view[1] + view[2] else name
 

@@ -439,3 +439,14 @@ def test_a_table_above_the_data_set_pairs(save, photo, write, tmp_path):
     write("meta_data.csv", "image,mask\na1.png,q8.png\nb2.png,r5.png\n")
     pairs = [(item.image.stem, item.source.path.stem) for item in open_dataset(tmp_path).items]
     assert pairs == [("a1", "q8"), ("b2", "r5")]
+
+
+@pytest.mark.parametrize("home", ["patch_{}", "frames/tile{}", "iid{}"])
+def test_a_folder_for_each_picture_and_its_label(save, photo, tmp_path, home):
+    """patch_0001/image.tif beside patch_0001/label.tif: the folder's name is that of pictures, and was passed over."""
+    for number in range(3):
+        save(f"{home.format(number)}/image.png", photo(1, 3, number))
+        save(f"{home.format(number)}/label.png", [[0, 1, number]])
+    items = open_dataset(tmp_path).items
+    assert [item.image.parent for item in items] == [item.source.path.parent for item in items]
+    assert len(items) == 3

@@ -21,11 +21,11 @@ from denselab.data.layouts.asking import (
     refuse_several_beside,
 )
 from denselab.data.layouts.endings import PEEKED, by_ending, is_label
-from denselab.data.layouts.placing import Pairs, Placed, pair_placed, place
+from denselab.data.layouts.placing import Pairs, Placed, is_numbered, pair_placed, place
 from denselab.data.layouts.told_pairs import refuse_other_pairs, told_pairs
 from denselab.data.read.images import MAT_SUFFIX
 from denselab.data.read.names import read_names
-from denselab.data.read.tree import LABEL_WORDS, Tree, first_few, number_of, words
+from denselab.data.read.tree import LABEL_WORDS, Tree, first_few, folder_role, number_of, words
 from denselab.data.read.yaml_text import in_yaml
 from denselab.errors import DataError
 
@@ -208,7 +208,11 @@ def _by_stem(tree: Tree) -> tuple[dict[str, list[Placed]], dict[str, list[Placed
     for file in tree.pictures:
         role, where = place(file)
         if role != "other":
-            sides[bool(set(words(file.stem)) & LABEL_WORDS)].append(replace(where, folder=""))
+            parts = [
+                part for part in file.parts[:-1] if is_numbered(part) and folder_role(part)
+            ]  # patch_0001/image.tif
+            where = replace(where, folder="", neutral="/".join(filter(None, (where.neutral, *parts))))
+            sides[bool(set(words(file.stem)) & LABEL_WORDS)].append(where)
     return ({"": sides[0]}, {"": sides[1]}) if all(sides) else ({}, {})
 
 
