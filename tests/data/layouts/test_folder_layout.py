@@ -450,3 +450,14 @@ def test_a_folder_for_each_picture_and_its_label(save, photo, tmp_path, home):
     items = open_dataset(tmp_path).items
     assert [item.image.parent for item in items] == [item.source.path.parent for item in items]
     assert len(items) == 3
+
+
+def test_numbered_folders_of_labels_go_with_numbered_folders_of_pictures(save, photo, tmp_path):
+    """TNBC: Slide_01 beside GT_01. "The labels lie in folders that the pictures do not have" was said."""
+    for slide in ("01", "02", "03"):
+        for number in (1, 2):
+            save(f"Slide_{slide}/{slide}_{number}.png", photo(1, 3, number))
+            save(f"GT_{slide}/{slide}_{number}.png", [[0, 255, 0]])
+    items = open_dataset(tmp_path).items
+    assert [item.image.stem for item in items] == [item.source.path.stem for item in items]
+    assert len(items) == 6

@@ -264,3 +264,13 @@ def test_numbered_folders_are_one_data_set_unless_they_are_copies(save, photo, t
             save(f"data/{video}_x/origin/{number:04}.png", photo(seed=number))
     with pytest.raises(DataError, match="holds 3 data sets"):
         open_dataset(tmp_path)
+
+
+def test_the_name_of_the_folder_that_holds_all_says_nothing_of_its_parts(save, photo, tmp_path):
+    """EBHI-SEG/Polyp/image: "seg" in the name of the whole kept the line that joins the parts back."""
+    for kind in ("Polyp", "Normal"):
+        for number in range(2):
+            save(f"EBHI-SEG/{kind}/image/{kind}{number}.png", photo(seed=number))
+            save(f"EBHI-SEG/{kind}/label/{kind}{number}.png", [[0, 255] * 4] * 6)
+    with pytest.raises(DataError, match="or, where they are parts of one, write in data.yaml"):
+        open_dataset(tmp_path)

@@ -17,7 +17,7 @@ from denselab.errors import DataError
 PEEKED = 3  # label files read to say what a folder holds, where it is asked which one is meant
 SPLITS = ("train", "val", "test")
 MOST_ENDINGS = 8  # of the names of labels; of more, none is offered
-MOST_INNER = 64  # pairs of inner folders that are tried; more are those of patients
+MOST_INNER = 256  # pairs of inner folders that are tried; more are those of patients
 SHOWN = 2  # of these, where all of them are parts of one label
 
 
@@ -263,18 +263,24 @@ def _is_word(ending: str) -> bool:
     return not ending or any(map(str.isalpha, ending))
 
 
-def inner_pairs(tree: Tree, images: Sequence[Placed], labels: Sequence[Placed]) -> list[Pairs]:
-    """The pairs of each inner folder of pictures with each one of labels whose first file can be read."""
+def inner_pairs(tree: Tree, images: Sequence[Placed], labels: Sequence[Placed]) -> dict[tuple[str, str], Pairs]:
+    """The pairs of each inner folder of pictures with each one of labels whose first file can be read.
+
+    Where names are equal in some, those of other names do not count.
+    """
     sides = [_by_inner(side) for side in (images, labels)]
     if len(sides[0]) * len(sides[1]) > MOST_INNER:
-        return []
-    readable = [group for group in sides[1].values() if not read_contents(tree.path(group[0].file)).error]
-    return [pairs for some in sides[0].values() for group in readable if len(pairs := pair_placed(some, group)[0]) > 1]
+        return {}
+    readable = [name for name, group in sides[1].items() if not read_contents(tree.path(group[0].file)).error]
+    paired = {(a, b): pair_placed(sides[0][a], sides[1][b]) for a, b in product(sides[0], readable)}
+    found = {folders: (pairs, rule) for folders, (pairs, rule) in paired.items() if len(pairs) > 1}
+    equal = {folders: pairs for folders, (pairs, rule) in found.items() if not rule}
+    return equal or {folders: pairs for folders, (pairs, _) in found.items()}
 
 
 def _ask_inner(tree: Tree, images: Sequence[Placed], labels: Sequence[Placed]) -> None:
     """Raise SeveralWays where several inner folders of one side pair with one of the other: A and B, rgb and nir."""
-    found = inner_pairs(tree, images, labels)
+    found = list(inner_pairs(tree, images, labels).values())
     often = [max(Counter(pair[side].file for pairs in found for pair in pairs).values(), default=0) for side in (0, 1)]
     if not 1 < len(found) <= MOST_ENDINGS or often == [1, 1]:
         return

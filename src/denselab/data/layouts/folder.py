@@ -82,12 +82,17 @@ def found_pairs(
 
 
 def _of_inner(tree: Tree, images: dict[str, list[Placed]], labels: dict[str, list[Placed]], layout: str) -> Found:
-    """The pairs of the only inner folders that go with each other. Raises DataError where that leaves most labels."""
+    """The pairs of inner folders of which each goes with one of the other side: Slide_01 with GT_01.
+
+    Raises DataError where there are none, or where that leaves most labels.
+    """
     sides = [[placed for group in side.values() for placed in group] for side in (images, labels)]
     inner = inner_pairs(tree, sides[0], sides[1])
-    if len(inner) != 1 or 2 * len(inner[0]) <= len(sides[1]):
+    pairs = [pair for of_folder in inner.values() for pair in of_folder]
+    each = all(len({folders[side] for folders in inner}) == len(inner) for side in (0, 1))
+    if not each or 2 * len(pairs) <= len(sides[1]):
         raise DataError(no_pairs(tree, images, labels))
-    return _found(tree, inner[0], sides[0], sides[1], layout, [])
+    return _found(tree, pairs, sides[0], sides[1], layout, [])
 
 
 def _told(tree: Tree, images: Sequence[Placed], labels: Sequence[Placed], layout: str) -> Found | None:

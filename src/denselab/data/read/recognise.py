@@ -226,7 +226,8 @@ def _recognise_below(tree: Tree) -> tuple[Path, Found] | None:
     if len(fits) > 1 and not one_in_two_forms(fits):
         folders = [below.root.relative_to(tree.root).as_posix() for below, _ in fits]
         message = f"{tree.root}: holds {len(fits)} data sets; open one of them: {first_few(folders, 40)}"
-        telling = any(tells_a_role(part) for folder in folders for part in PurePosixPath(folder).parts)
+        shared = PurePosixPath(commonpath(folders)).parts  # the folder that holds everything says nothing
+        telling = any(tells_a_role(part) for f in folders for part in PurePosixPath(f).parts[len(shared) :])
         more = differing_tables(tree, fits) or ("" if telling else together(tree, [found for _, found in fits]))
         raise SeveralDataSets(message + more, [below.root for below, _ in fits])
     below, found = fits[0]

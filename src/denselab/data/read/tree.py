@@ -32,7 +32,7 @@ OTHER_WORDS = frozenset((
     "prediction", "predictions", "pred", "preds", "result", "results", "output", "outputs", "overlay", "overlays",
     "viz", "vis", "visualization", "visualizations", "object", "objects", "instance", "instances", "panoptic",
     "depth", "disparity", "edge", "edges", "contour", "contours", "scribble", "scribbles", "preview", "previews",
-    "thumbnail", "thumbnails",
+    "thumbnail", "thumbnails", "visualized", "visualised",
 ))  # fmt: skip
 SPLIT_WORDS = {
     "train": "train", "training": "train", "tr": "train", "trn": "train",
