@@ -7,6 +7,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import tifffile
 from PIL import Image as PILImage
 
 from denselab import __version__
+from denselab.data.read.spectral import SpectralBands
 from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import ConfigError, ResourceError
 from denselab.inference import job
@@ -257,12 +259,14 @@ def test_an_iterator_does_not_overwrite_what_is_not_ours(engine: TorchEngine, pi
     assert (tmp_path / "out" / "labels" / "b.png").read_bytes() == b"mine"
 
 
+DEGREES = ((33550, "d", 3, (0.1, 0.1, 0.0), True), (33922, "d", 6, (0.0, 0.0, 0.0, 7.0, 50.0, 0.0), True))
+WGS84 = (34735, "H", 12, (1, 1, 0, 2, 1024, 0, 1, 2, 2048, 0, 1, 4326), True)
+
+
 def test_a_georeferenced_picture_gives_a_geotiff_and_polygons(engine: TorchEngine, tmp_path: Path) -> None:
     pixels = np.zeros((20, 30, 3), np.uint8)
     pixels[:, 10:, 0] = 255
-    degrees = ((33550, "d", 3, (0.1, 0.1, 0.0), True), (33922, "d", 6, (0.0, 0.0, 0.0, 7.0, 50.0, 0.0), True))
-    keys = (34735, "H", 12, (1, 1, 0, 2, 1024, 0, 1, 2, 2048, 0, 1, 4326), True)
-    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", extratags=(*degrees, keys))
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", extratags=(*DEGREES, WGS84))
     sources, _ = find_sources([str(tmp_path / "a.tif")])
     predict_files(
         Job(plan_for(engine), LocalPlace(tmp_path / "out"), polygons=tmp_path / "a.geojson"), sources, quiet=True
@@ -273,6 +277,52 @@ def test_a_georeferenced_picture_gives_a_geotiff_and_polygons(engine: TorchEngin
     assert {f["properties"]["class"] for f in features} == {"ground", "red"}
     xs = [x for f in features for x, _ in f["geometry"]["coordinates"][0]]
     assert (min(xs), max(xs)) == pytest.approx((7.0, 10.0))
+
+
+@pytest.mark.parametrize("spectral", [False, True], ids=["RGB", "bands"])
+def test_where_a_picture_has_no_data_there_is_no_region(
+    engine: TorchEngine, tmp_path: Path, write_stack: Any, spectral: bool
+) -> None:
+    """Small pictures gave regions there, which huge ones leave out; a scene of four bands and 16 bits ended `predict`."""
+    pixels = np.zeros((20, 30, 4 if spectral else 3), np.uint16 if spectral else np.uint8)
+    pixels[:, 10:, 0], pixels[..., 1], pixels[:5] = 255, 7, 99
+    gaps = (42113, "s", 0, "99", True)
+    more = {} if spectral else {"photometric": "rgb"}
+    write_stack(tmp_path / "a.tif", pixels, extratags=(*DEGREES, WGS84, gaps), **more)
+    if spectral:
+        none, full = (0.0,) * 3, (255.0,) * 3
+        names, taken = ("red", "green", "blue"), (0, 1, 2)
+        bands = SpectralBands(names, True, none, full, none, full, none, full, taken, take=taken, stored=4)
+        seen = replace(engine.spec.preprocessing, std=full, bands=bands)
+        engine = TorchEngine(replace(engine.spec, preprocessing=seen), engine.network, engine.device)
+    sources, _ = find_sources([str(tmp_path / "a.tif")])
+    _, skipped = predict_files(
+        Job(plan_for(engine), LocalPlace(tmp_path / "out"), polygons=tmp_path / "a.geojson"), sources, quiet=True
+    )
+    assert not skipped
+    with tifffile.TiffFile(tmp_path / "out" / "geotiff" / "a.tif") as written:
+        assert written.pages.first.tags[42113].value == "255"
+        found = written.asarray()
+    assert (found[:5] == 255).all()
+    assert (found[5:, :10] == 0).all()
+    assert (found[5:, 10:] == 10).all()
+    features = json.loads((tmp_path / "a.geojson").read_text())["features"]
+    tops = [max(y for _, y in feature["geometry"]["coordinates"][0]) for feature in features]
+    assert tops == [pytest.approx(49.5)] * 2, "the first five rows have no data"
+
+
+def test_a_place_that_is_not_known_stops_no_other_picture(engine: TorchEngine, tmp_path: Path) -> None:
+    """A TIFF without a coordinate system ended `predict --polygons` for all pictures after it."""
+    pytest.importorskip("rasterio")
+    (tmp_path / "in").mkdir()
+    tifffile.imwrite(tmp_path / "in" / "a.tif", np.zeros((9, 9, 3), np.uint8), photometric="rgb", extratags=DEGREES)
+    PILImage.new("RGB", (5, 7), (255, 0, 0)).save(tmp_path / "in" / "b.png")
+    job = Job(plan_for(engine), LocalPlace(tmp_path / "out"), polygons=tmp_path / "regions")
+    results, skipped = predict_files(job, find_sources([str(tmp_path / "in")])[0], quiet=True)
+    assert [Path(result.source).name for result in results] == ["b.png"]
+    assert [entry.reason for entry in skipped] == [
+        "it has a place but names no coordinate system; assign one (gdal_edit.py -a_srs)"
+    ]
 
 
 @pytest.mark.parametrize("where", ["run", "save", "read"])

@@ -11,7 +11,7 @@ from denselab.data.read.spectral import SpectralBands
 from denselab.engine.spec import Preprocessing
 from denselab.errors import ConfigError, DataError, NoSuchPath, ShapeError
 from denselab.inference.film import is_film
-from denselab.inference.inputs import Source, find_sources, refuse_overwriting
+from denselab.inference.inputs import Source, find_sources, image_id, refuse_overwriting
 from denselab.inference.listing import can_stream
 from denselab.inference.pictures import as_image, as_pixels
 
@@ -94,6 +94,14 @@ def test_equal_stems_are_told_apart(tmp_path: Path) -> None:
     same_folder_name = [str(tmp_path / "q" / "a.png"), str(tmp_path / "r" / "q" / "a.png")]
     found = stems(same_folder_name, tmp_path / "out")
     assert len(set(found)) == 2
+
+
+def test_a_contest_knows_pictures_by_their_files(tmp_path: Path) -> None:
+    """Beside a.png, a.jpg was called a.jpg.jpg in submission.csv."""
+    files = ["a.jpg", "a.png", "b.c.jpg", "below/d.jpg", "e.jpg.jpg"]
+    touch(*(tmp_path / "in" / file for file in files))
+    found, _ = find_sources([str(tmp_path / "in")])
+    assert sorted(image_id(source) for source in found) == files
 
 
 def test_a_picture_that_is_named_twice_is_predicted_once(tmp_path: Path) -> None:

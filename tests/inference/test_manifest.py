@@ -61,6 +61,21 @@ def test_a_line_from_a_label_file_says_less(tmp_path: Path) -> None:
     assert [(r["confidence"], r["error"]) for r in found] == [("0.5", ""), ("", "")]
 
 
+def test_a_picture_that_is_called_otherwise_elsewhere_has_one_row(tmp_path: Path) -> None:
+    """photos/a.png of one machine was /mnt/photos/a.png of the other, and the table had each picture twice."""
+    first = Records(tmp_path)
+    first.add(row("photos/a.png", stem="a", shares={"road": 1.0}))
+    first.close()
+    second = Records(tmp_path)
+    assert ("a", "m") in second
+    second.add(row("/mnt/photos/a.png", stem="a", confidence=None, from_file=True, shares={"road": 1.0}))
+    second.add(row("/mnt/photos/b/a.png", stem="b/a", shares={"road": 0.5}))
+    second.close()
+    write_manifest(tmp_path, tmp_path / "m.csv", ("road",))
+    found = list(csv.DictReader((tmp_path / "m.csv").read_text().splitlines()))
+    assert [(r["file"], r["confidence"]) for r in found] == [("photos/a.png", "0.5"), ("/mnt/photos/b/a.png", "0.5")]
+
+
 def test_parquet_holds_the_same(tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     records = Records(tmp_path)

@@ -101,6 +101,31 @@ def test_a_camera_and_a_film_are_told_apart_by_what_their_results_are_called(
     assert (len(results), len(skipped)) == (0, 2), "neither is there, and both were tried"
 
 
+def test_no_film_and_no_file_of_others_is_replaced(engine: TorchEngine, tmp_path: Path) -> None:
+    """`predict RUN labels/drive.mkv --out .` put the label film in the place of the film itself."""
+    (tmp_path / "labels").mkdir()
+    own = film(tmp_path / "labels" / "a.mkv")
+    before = own.read_bytes()
+    with pytest.raises(ConfigError, match=r"a\.mkv would overwrite an input"):
+        predict_films(job_for(engine, tmp_path), [str(own)], FilmOptions(), quiet=True)
+    with pytest.raises(ConfigError, match=r"a\.mkv is there already, and is no result of predict"):
+        predict_films(job_for(engine, tmp_path), [str(film(tmp_path / "a.mkv"))], FilmOptions(), quiet=True)
+    assert own.read_bytes() == before
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_frames_replace_no_file_of_others(engine: TorchEngine, tmp_path: Path, streamed: bool) -> None:
+    """`predict RUN frames/ --smooth mean --out data` wrote over the label pictures in data/labels."""
+    for folder in ("in", "out/labels"):
+        (tmp_path / folder).mkdir(parents=True)
+        PILImage.fromarray(scene(0)).save(tmp_path / folder / "f.png")
+    mine = (tmp_path / "out" / "labels" / "f.png").read_bytes()
+    sources = [Source(tmp_path / "in" / "f.png", PurePosixPath("f"))]
+    with pytest.raises(ConfigError, match=r"f\.png is there already, and is no result of predict"):
+        predict_frames(job_for(engine, tmp_path / "out"), iter(sources) if streamed else sources, MEAN, quiet=True)
+    assert (tmp_path / "out" / "labels" / "f.png").read_bytes() == mine
+
+
 def test_a_film_and_frames_without_overlays(engine: TorchEngine, tmp_path: Path) -> None:
     job = replace(job_for(engine, tmp_path / "out"), overlays=False)
     name = str(film(tmp_path / "a.mkv"))

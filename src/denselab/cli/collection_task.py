@@ -152,8 +152,9 @@ def here(task: Task, chosen: Chosen) -> tuple[Sequence[Result], list[Skipped]]:
         if task.films or task.frames:
             return _film_or_frames(task, job)
         each = None if more.as_json else counted.add
+        count = None if more.as_json else task.count
         kept, unreadable = predict_files(
-            job, task.sources, manifest=task.manifest, count=task.count, each=each, quiet=more.as_json
+            job, task.sources, manifest=task.manifest, count=count, each=each, quiet=more.as_json
         )
     return (kept if more.as_json else counted), [*task.skipped, *unreadable]
 
@@ -181,7 +182,8 @@ def _film_or_frames(task: Task, job: Job) -> tuple[Sequence[Result], list[Skippe
     options = FilmOptions(task.more.every, task.more.smooth)
     if task.films:
         return predict_films(job, task.films, options, quiet=task.more.as_json)
-    results, skipped = predict_frames(job, task.sources, options, quiet=task.more.as_json)
+    count = None if task.more.as_json else task.count
+    results, skipped = predict_frames(job, task.sources, options, count=count, quiet=task.more.as_json)
     return results, [*task.skipped, *skipped]
 
 

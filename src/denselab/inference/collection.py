@@ -25,13 +25,14 @@ from denselab.data.feed.fit import Size
 from denselab.data.read.not_by_rows import NotByRows
 from denselab.data.read.opening import refuse_empty
 from denselab.data.read.rows import Rows, open_rows
+from denselab.data.read.spectral import SpectralBands, no_data
 from denselab.errors import DataError, DenseLabError, ResourceError
 from denselab.inference.ahead import read_ahead
 from denselab.inference.claims import Claims
 from denselab.inference.geojson import write_polygons
 from denselab.inference.geotiff import longitude_latitude, read_georeference
-from denselab.inference.huge import geotiff_path, huge_rows, predict_rows, write_geotiff
-from denselab.inference.inputs import Held, Skipped, Source, skipped_for
+from denselab.inference.huge import geotiff_path, huge_rows, predict_rows, with_gaps, write_geotiff
+from denselab.inference.inputs import Held, Skipped, Source, image_id, skipped_for
 from denselab.inference.job import Job, other_version, polygons_path, tell_other_version
 from denselab.inference.manifest import RECORDS, Records, write_manifest
 from denselab.inference.plan import Plan
@@ -92,12 +93,11 @@ def predict_files(
     Raises ConfigError before any work where a result would replace an input or a file that predict did not write;
     ResourceError where the results cannot be written.
     """
-    known, foreign = _begin(job, sources)
+    known, foreign = begin(job, sources)
     kept: list[Result] = []
     with ExitStack() as stack:
         bar = stack.enter_context(progress("predict", None if known is None else len(known), "pictures", quiet))
-        if count and not quiet:
-            Thread(target=_count, args=(bar, count), daemon=True).start()
+        count_beside(bar, count)
         worker = Worker(job, bar, each or kept.append, foreign and known is None, stack, manifest is not None, claim)
         worker.telling = each is None
         worker.work(sources if known is None else known)
@@ -105,7 +105,7 @@ def predict_files(
     return kept, worker.skipped
 
 
-def _begin(job: Job, sources: Iterable[Source]) -> tuple[list[Source] | None, bool]:
+def begin(job: Job, sources: Iterable[Source]) -> tuple[list[Source] | None, bool]:
     """Write the label table; returns the sources if all are known, and whether files that are there are not ours.
 
     Raises ConfigError where something would be replaced that must not be.
@@ -119,6 +119,12 @@ def _begin(job: Job, sources: Iterable[Source]) -> tuple[list[Source] | None, bo
     write_table(job.out / TABLE, job.plan.spec.label_space)
     job.place.publish([job.out / TABLE])
     return known, foreign
+
+
+def count_beside(bar: Progress, count: Callable[[], int] | None) -> None:
+    """Have a thread count what there is to do, for the progress; None: it is known, or cannot be."""
+    if count:
+        Thread(target=_count, args=(bar, count), daemon=True).start()
 
 
 def _count(bar: Progress, count: Callable[[], int]) -> None:
@@ -218,7 +224,7 @@ class Worker:
             if isinstance(picture, np.ndarray):
                 prediction = self._run(plan, source, picture)
                 if job.submission is not None:
-                    job.submission.add(f"{source.stem}{source.path.suffix}", prediction)
+                    job.submission.add(image_id(source), prediction)
                 return self._result(source, prediction, started), partial(self._save, source, prediction, mark)
             done = predict_rows(plan, picture, job.out, source.stem, mark, self.bar, targets)
         except BaseException:
@@ -265,7 +271,7 @@ class Worker:
             self.stems.append(source.stem)
             self._record(source, mark, result=result)
             self.each(result)
-        except MemoryError as error:
+        except (DataError, MemoryError) as error:
             self._skip(source, error, time.monotonic())
         finally:
             self._release(source)
@@ -278,7 +284,7 @@ class Worker:
 
     def _tell_done(self, source: Source, mark: str) -> None:
         job = self.job
-        unrecorded = self.records is not None and (source.name, mark) not in self.records
+        unrecorded = self.records is not None and (str(source.stem), mark) not in self.records
         size, shares = None, dict[str, float]()
         if unrecorded or self.telling:
             labels = job.targets(source.stem)["labels"]
@@ -300,7 +306,8 @@ class Worker:
     ) -> None:
         if self.records is None:
             return
-        row: dict[str, object] = {"file": source.name, "mark": mark, "error": error, "seconds": round(seconds, 4)}
+        row: dict[str, object] = {"file": source.name, "stem": str(source.stem), "mark": mark, "error": error}
+        row["seconds"] = round(seconds, 4)
         if result:
             height, width = result.size or (None, None)
             confidence = None if result.confidence is None else round(result.confidence, 6)
@@ -336,22 +343,36 @@ class Worker:
 
 
 def write_geographic(job: Job, path: Path, source: Source, labels: LabelMap) -> list[Path]:
-    """Write what a small picture has beside its label PNG: the GeoTIFF of a georeferenced one, polygons if asked."""
+    """Write what a small picture has beside its label PNG: the GeoTIFF of a georeferenced one, polygons if asked.
+
+    Raises DataError for a place whose coordinate system is not known, MissingExtra.
+    """
     reference = read_georeference(path)
-    space = job.plan.spec.label_space
-    written = []
-    if reference:
-        try:
-            written.append(geotiff_path(job.out, source.stem))
-            write_geotiff(written[0], labels, open_rows(path), space, reference)
-        except NotByRows as reason:
+    if not reference and not job.polygons:
+        return []
+    space, written = job.plan.spec.label_space, list[Path]()
+    try:
+        labels = _with_gaps(labels, path, job.plan.spec.preprocessing.bands, space.ignore_index)
+    except NotByRows as reason:  # it may be turned, and then lies otherwise than its tags say
+        if reference:
             logger.info(f"{reason}: no GeoTIFF of its labels is written")
-            written = []
+    else:
+        if reference:
+            written.append(geotiff_path(job.out, source.stem))
+            write_geotiff(written[-1], [labels], (labels.shape[0], labels.shape[1]), space, reference)
     if job.polygons:
         place = longitude_latitude(reference) if reference else None
         written.append(polygons_path(job.polygons, source.stem))
-        write_polygons(written[-1], [labels], space, place, picture=str(source.stem))
+        write_polygons(written[-1], [labels], space, place, picture=str(source.stem), nodata=space.ignore_index)
     return written
+
+
+def _with_gaps(labels: LabelMap, path: Path, bands: SpectralBands | None, ignored: int) -> LabelMap:
+    """(H, W) class indices, `ignored` where the picture has no data. Raises NotByRows, as `open_rows` does."""
+    if bands is None:
+        return np.concatenate(list(with_gaps(labels, open_rows(path), ignored)))
+    missing = no_data(path, bands)
+    return labels if missing is None else np.where(missing, labels.dtype.type(ignored), labels)
 
 
 def _drawn_step(folder: Path, parameters: Parameters, space: LabelSpace, image: Image, probs: Marginals) -> Marginals:

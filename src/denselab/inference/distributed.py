@@ -143,7 +143,7 @@ class Predict:
         except NoSuchPath as error:  # it has left its store meanwhile: one picture, not all of them
             skipped = [Skipped(path, str(error))]
         row: dict[str, Any] = {"file": path, "height": -1, "width": -1, "shares": "{}", "confidence": float("nan")}
-        row |= {"seconds": 0.0, "error": skipped[0].reason if skipped else ""}
+        row |= {"stem": stem, "seconds": 0.0, "error": skipped[0].reason if skipped else ""}
         if results:
             height, width = results[0].size or (-1, -1)
             row |= {"height": height, "width": width, "shares": json.dumps(results[0].shares)}

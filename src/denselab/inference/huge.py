@@ -7,7 +7,7 @@ GeoTIFF, the reduced overlay, the polygons.
 import hashlib
 import logging
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -123,7 +123,8 @@ def predict_rows(
     run_bands(plan, picture, store, partial(_tell, bar, rows.size[0]))
     reference = read_georeference(rows.path)
     if reference:
-        write_geotiff(geotiff_path(out, stem), store, rows, space, reference)
+        bands = with_gaps(store, rows, space.ignore_index)
+        write_geotiff(geotiff_path(out, stem), bands, rows.size, space, reference)
     picture = RowWindow(rows, picture.white)  # without the rows that were held for the windows
     counts = write_results(store, picture, targets, stem, space, mark, reference)
     store.remove()
@@ -150,7 +151,7 @@ def write_results(
     """
     if "polygons" in targets:
         place = longitude_latitude(reference) if reference else None
-        bands = (band for _, band in _without_data(store, picture.rows, space.ignore_index))
+        bands = with_gaps(store, picture.rows, space.ignore_index)
         write_polygons(targets["polygons"], bands, space, place, picture=str(stem), nodata=space.ignore_index)
     if "overlay" in targets:
         drawn = reduced_overlay(store, picture, space)
@@ -166,23 +167,24 @@ def geotiff_path(out: Path, stem: PurePosixPath) -> Path:
     return out / "geotiff" / f"{stem}.tif"
 
 
-def write_geotiff(path: Path, labels: Any, rows: Rows, space: LabelSpace, reference: Georeference) -> None:
-    """The label map (H, W) of class indices, by labels[top:bottom], as a GeoTIFF; without data where the picture is."""
+def write_geotiff(
+    path: Path, bands: Iterable[LabelMap], size: tuple[int, int], space: LabelSpace, reference: Georeference
+) -> None:
+    """A label map as a GeoTIFF. bands: (h, W) class indices from top to bottom, `ignore_index` where no data are."""
     table, empty = file_table(space), free_number(space)
     lookup = table.copy()
     if empty is not None:
         lookup[space.ignore_index] = empty
-    bands = (lookup[band] for _, band in _without_data(labels, rows, space.ignore_index))
-    write_label_tiff(path, bands, rows.size, space, reference, empty)
+    write_label_tiff(path, (lookup[band] for band in bands), size, space, reference, empty)
 
 
-def _without_data(labels: Any, rows: Rows, ignored: int) -> Iterator[tuple[int, LabelMap]]:
-    """(top, class indices) by bands, `ignored` where the picture has no data."""
+def with_gaps(labels: Any, rows: Rows, ignored: int) -> Iterator[LabelMap]:
+    """Class indices (H, W), by labels[top:bottom], in bands: `ignored` where the picture (grey, RGB) has no data."""
     declared = getattr(getattr(rows, "tags", None), "nodata", None) is not None or rows.deep
     for top, bottom in band_edges(rows):
         band = labels[top:bottom]
         missing = rows.picture(top, bottom)[1] if declared else None
-        yield top, band if missing is None else np.where(missing, band.dtype.type(ignored), band)
+        yield band if missing is None else np.where(missing, band.dtype.type(ignored), band)
 
 
 def _counted(store: BandStore, space: LabelSpace, counts: NDArray[np.int64]) -> Iterator[LabelMap]:

@@ -175,6 +175,12 @@ def source_below(path: Path, folder: Path) -> Source:
     return Source(path, _stem(path.relative_to(folder)))
 
 
+def image_id(source: Source) -> str:
+    """What a table for a contest calls a picture: its file's name below the folder that was given."""
+    suffix, renamed = source.path.suffix, source.stem.name != source.path.stem
+    return str(source.stem) if renamed and source.stem.name.endswith(suffix) else f"{source.stem}{suffix}"
+
+
 def _stem(path: Path) -> PurePosixPath:
     return PurePosixPath(path.with_suffix("").as_posix())
 

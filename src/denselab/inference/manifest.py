@@ -30,10 +30,10 @@ class Records:
     def __init__(self, out: Path) -> None:
         self.folder = out / RECORDS
         self._file: IO[str] | None = None
-        self._known = {_digest(row["file"], row.get("mark", "")) for row in read_records(out)}
+        self._known = {_digest(_picture(row), row.get("mark", "")) for row in read_records(out)}
 
     def __contains__(self, entry: tuple[str, str]) -> bool:
-        """Whether (file, mark) has a line."""
+        """Whether (stem, mark) has a line."""
         return _digest(*entry) in self._known
 
     def add(self, row: dict[str, Any]) -> None:
@@ -45,7 +45,7 @@ class Records:
                 self._file = (self.folder / name).open("a", encoding="utf-8")
             self._file.write(to_json(row, indent=None) + "\n")
             self._file.flush()
-        self._known.add(_digest(row["file"], row.get("mark", "")))
+        self._known.add(_digest(_picture(row), row.get("mark", "")))
 
     def close(self) -> None:
         """Close the file."""
@@ -54,8 +54,13 @@ class Records:
             self._file = None
 
 
-def _digest(file: str, mark: str) -> int:
-    return int.from_bytes(hashlib.blake2b(f"{file}\0{mark}".encode(errors="backslashreplace"), digest_size=8).digest())
+def _picture(row: dict[str, Any]) -> str:
+    """Which picture a line tells of, by where its results lie: another machine calls the same file otherwise."""
+    return str(row.get("stem", row["file"]))
+
+
+def _digest(picture: str, mark: str) -> int:
+    return int.from_bytes(hashlib.blake2b(f"{picture}\0{mark}".encode(errors="backslashreplace"), digest_size=8).digest())
 
 
 def read_records(out: Path) -> Iterator[dict[str, Any]]:
@@ -92,7 +97,7 @@ def check_manifest(path: Path) -> None:
 
 
 def write_manifest(out: Path, path: Path, names: tuple[str, ...]) -> int:
-    """Write the table of all records in `out`, sorted by file; returns the number of rows.
+    """Write the table of all records in `out`, sorted by picture; returns the number of rows.
 
     names: of the classes, each a column `share NAME`.
     The lines stay on disk until they are written, so memory holds their places only. Raises ResourceError.
@@ -104,10 +109,10 @@ def write_manifest(out: Path, path: Path, names: tuple[str, ...]) -> int:
         with part.open("rb") as file:
             for line in file:
                 row = _row(line.decode("utf-8", "replace"))
-                if row and not _is_told(row, places.get(row["file"])):
-                    places[row["file"]] = (part, at, row.get("mark", ""))
+                if row and not _is_told(row, places.get(_picture(row))):
+                    places[_picture(row)] = (part, at, row.get("mark", ""))
                 at += len(line)
-    rows = (_flat(_at(*places[file][:2]), names) for file in sorted(places))
+    rows = (_flat(_at(*places[picture][:2]), names) for picture in sorted(places))
     with replaced(path) as fresh:
         if path.suffix.lower() == ".csv":
             _write_csv(fresh, rows, names)

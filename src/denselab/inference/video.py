@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any, get_args
 
 import numpy as np
@@ -21,12 +21,13 @@ from denselab.engine.enlarge import arg_max, empty_labels
 from denselab.errors import CheckpointError, ConfigError, DataError, OutOfMemory
 from denselab.files import replaced, unpack_json, write_json
 from denselab.inference.ahead import read_ahead
+from denselab.inference.collection import begin, count_beside
 from denselab.inference.film import Film, FilmWriter, Frame, is_camera, open_film
-from denselab.inference.inputs import Skipped, Source, skipped_for
+from denselab.inference.inputs import Skipped, Source, refuse_overwriting, skipped_for
 from denselab.inference.job import Job, other_version, tell_other_version
 from denselab.inference.plan import Plan
 from denselab.inference.prediction import Prediction, file_table, write_table
-from denselab.inference.replacing import TABLE
+from denselab.inference.replacing import TABLE, is_label_table, refuse_existing
 from denselab.inference.results import Result, class_shares
 from denselab.inference.route import routes, whole_sizes
 from denselab.inference.run import planes_of
@@ -124,10 +125,12 @@ def predict_films(
     Without the overlay if job.overlays is False.
 
     A camera runs until it is stopped by Ctrl-C, which ends its files properly. A film that is done already is passed
-    over, unless job.redo. Raises ConfigError, MissingExtra, ResourceError.
+    over, unless job.redo. Raises ConfigError, also where a result would replace a film or a file that predict did not
+    write; MissingExtra, ResourceError.
     """
     require_film_plan(job.plan)
     _refuse_namesakes(names)
+    _refuse_replacing(job, names)
     results, skipped = list[Result](), list[Skipped]()
     for name in names:
         started = time.monotonic()
@@ -162,14 +165,21 @@ def _refuse_namesakes(names: Sequence[str]) -> None:
         raise ConfigError(f"two films are called {twice}, as their results would be; predict each to its own `out`")
 
 
+def _refuse_replacing(job: Job, names: Sequence[str]) -> None:
+    """Raise ConfigError where a result would replace a film, or a file that predict did not write."""
+    targets = [path for name in names for path in film_paths(job.out, _stem(name), job.overlays).values()]
+    refuse_overwriting(targets, [Source(Path(name), PurePosixPath(_stem(name))) for name in names])
+    if not is_label_table(job.out / TABLE):
+        refuse_existing([job.out / TABLE, *targets], job.out)
+
+
 def _stem(name: str) -> str:
     """What the results of a film or a camera are called."""
     return f"camera-{name}" if is_camera(name) else Path(name).stem
 
 
 def _predict_film(job: Job, name: str, options: FilmOptions, quiet: bool) -> tuple[Result, str]:
-    camera = is_camera(name)
-    stem = _stem(name)
+    camera, stem = is_camera(name), _stem(name)
     paths = film_paths(job.out, stem, job.overlays)
     if not camera:
         refuse_empty(Path(name))
@@ -295,22 +305,32 @@ def _summary(film: Film, options: FilmOptions, smoother: Smoother, tally: _Tally
 
 
 def predict_frames(
-    job: Job, sources: Iterable[Source], options: FilmOptions, *, quiet: bool = False
+    job: Job,
+    sources: Iterable[Source],
+    options: FilmOptions,
+    *,
+    count: Callable[[], int] | None = None,
+    quiet: bool = False,
 ) -> tuple[list[Result], list[Skipped]]:
     """Predict a folder of frames as a film, in the order of their names; results as for pictures, one by one.
 
     flicker.json tells of the whole. A frame that cannot be read is skipped; the next one follows the one before it.
+    count: as for predict_files. Raises ConfigError as predict_files does.
     """
     require_film_plan(job.plan)
-    write_table(job.out / TABLE, job.plan.spec.label_space)
+    known, foreign = begin(job, sources)
     predictor = FramePredictor(job.plan, options.smooth)
     results: list[Result] = []
     skipped: list[Skipped] = []
-    taken = islice(sources, 0, None, options.every)
-    with progress("predict", None, "frames", quiet) as bar, side_by_side(job.plan, None) as beside:
+    taken = islice(sources if known is None else known, 0, None, options.every)
+    total = None if known is None else -(-len(known) // options.every)
+    with progress("predict", total, "frames", quiet) as bar, side_by_side(job.plan, None) as beside:
+        count_beside(bar, count and (lambda: -(-count() // options.every)))
         for source, reading in read_ahead(taken, partial(_read_frame, predictor, beside), *beside.ahead()):
+            if foreign and known is None:
+                refuse_existing(job.targets(source.stem).values(), job.out, begun=False)
             _predict_frame(job, source, reading, predictor, results, skipped)
-            bar.advance(options.every)
+            bar.advance()
     motion = options.smooth == "flow"
     found = {"before": predictor.smoother.before.facts(motion), "after": predictor.smoother.after.facts(motion)}
     write_json(job.out / "flicker.json", {"smooth": options.smooth, "frames": len(results), "flicker": found})

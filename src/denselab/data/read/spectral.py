@@ -199,6 +199,21 @@ def file_bands(path: Path, count: int | None = None) -> NDArray[Any]:
     return numbers
 
 
+def no_data(path: Path, bands: SpectralBands) -> NDArray[np.bool_] | None:
+    """(H, W) where a TIFF declares to have no data in any band, by its NODATA tag or NaN; None where it has some.
+
+    path: the file, or that of the first band
+    Raises DataError naming the file.
+    """
+    if not _is_plain_tiff(path):
+        return None
+    pixels, missing = stored_bands(path, 1 if bands.files else bands.stored)
+    if pixels.dtype.kind == "f":
+        nowhere = np.isnan(pixels).all(axis=2)
+        missing = nowhere if missing is None else missing | nowhere
+    return missing
+
+
 def without_alpha(pixels: NDArray[Any], path: Path, wanted: int) -> NDArray[Any]:
     """The pixels of a file without their last band where that is an alpha that nobody wants."""
     return pixels[..., :-1] if pixels.shape[2] == wanted + 1 and band_form(path).alpha else pixels
