@@ -1,7 +1,9 @@
 """A comparison that goes on: what was measured holds for the models and pictures it was made from, and for no others."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,10 +13,10 @@ from denselab.comparison import measuring
 from denselab.comparison.compare import resumed_plan, run_plan
 from denselab.comparison.data import open_data, write_folds
 from denselab.comparison.measuring import Cost, measure_all
-from denselab.comparison.plan import Candidate, Plan, write_plan
+from denselab.comparison.plan import DEFAULT_BUDGET, Candidate, Plan, candidates_of, write_plan
 from denselab.comparison.result import gather
 from denselab.data import open_dataset
-from denselab.errors import ResourceError
+from denselab.errors import ConfigError, ResourceError
 from denselab.files import write_json
 from denselab.lock import only_writer
 from denselab.run_folder import DATASET
@@ -118,8 +120,33 @@ def test_pictures_added_meanwhile_change_nothing(tmp_path: Path, folds: int) -> 
 def test_a_resumed_comparison_can_get_further_models(tmp_path: Path) -> None:
     plan = Plan("data", (Candidate("unet"), Candidate("segnet")), ("steps", 7.0), (0, 3), 5, given={"lr": 0.1})
     write_plan(tmp_path, plan)
-    assert resumed_plan(tmp_path, "data", None, ()) == plan
-    more = resumed_plan(tmp_path, "data", "unet,segnet,fcn8s:vgg16", ["runs/old"])
+    asked = Plan("data", candidates_of(None), DEFAULT_BUDGET)
+    assert resumed_plan(tmp_path, asked) == plan
+    more = resumed_plan(tmp_path, replace(asked, existing=("runs/old",)), "unet,segnet,fcn8s:vgg16")
     assert more.candidates == (*plan.candidates, Candidate("fcn8s", "vgg16"))
     assert more.existing == ("runs/old",)
     assert (more.budget, more.seeds, more.folds, more.given) == (plan.budget, plan.seeds, plan.folds, plan.given)
+
+
+@pytest.mark.parametrize(
+    ("now", "given", "told"),
+    [
+        ({"seeds": (0, 1)}, (), r"`seeds` 0 1: the comparison in .* has 0 3, which stays; leave it out"),
+        ({"budget": ("steps", 9.0)}, (), r"`budget` steps 9: .* has steps 7,"),
+        ({}, ("budget",), r"`budget` time 600: .* has steps 7,"),
+        ({"ways": ("plain",)}, (), "`ways` plain: .* has plain views"),
+        ({"imgsz": (96, 96)}, (), "`imgsz` 96 96: .* has none"),
+        ({"given": {"lr": "0.2"}}, (), r"`lr` 0\.2: .* has 0\.1"),
+        ({"given": {"flip": False}}, (), "`flip` False: .* has none"),
+    ],
+)
+def test_what_a_resumed_comparison_has_otherwise_is_refused(
+    tmp_path: Path, now: dict[str, Any], given: tuple[str, ...], told: str
+) -> None:
+    """`compare --resume --seeds 0,1` passed the seeds over without a word."""
+    plan = Plan("data", (Candidate("unet"), Candidate("segnet")), ("steps", 7.0), (0, 3), 5, given={"lr": 0.1})
+    write_plan(tmp_path, plan)
+    with pytest.raises(ConfigError, match=told):
+        resumed_plan(tmp_path, replace(Plan("data", candidates_of(None), DEFAULT_BUDGET), **now), None, given)
+    again = replace(plan, candidates=candidates_of(None), given={"lr": "1e-1"})
+    assert resumed_plan(tmp_path, again, None, ("seeds", "budget")) == plan, "the same command line with --resume"

@@ -96,21 +96,22 @@ def compare(
     from denselab.comparison.plan import Plan, candidates_of, size_of
     from denselab.comparison.ways import ALL_WAYS
 
+    asked = Plan(
+        data,
+        candidates_of(None if resume else models),
+        _budget(time, budget),
+        seeds=_numbers(seeds),
+        folds=folds or 0,
+        split=split,
+        ways=tuple(way.strip() for way in ways.split(",")) if ways else ALL_WAYS,
+        imgsz=size_of(imgsz),
+        given=read_words(words or ()),
+        existing=tuple(with_ or ()),
+    )
     if resume:
-        plan = work.resumed_plan(_begun(out), data, models, with_ or ())
+        said = {"budget": time or budget, "seeds": seeds, "folds": folds, "ways": ways}
+        plan = work.resumed_plan(_begun(out), asked, models, {name for name, value in said.items() if value is not None})
     else:
-        asked = Plan(
-            data,
-            candidates_of(models),
-            _budget(time, budget),
-            seeds=_numbers(seeds),
-            folds=folds or 0,
-            split=split,
-            ways=tuple(way.strip() for way in ways.split(",")) if ways else ALL_WAYS,
-            imgsz=size_of(imgsz),
-            given=read_words(words or ()),
-            existing=tuple(with_ or ()),
-        )
         plan = work.checked_plan(asked)
     folder = out or numbered(named_by_data("compare", data))
     if not resume:

@@ -2,10 +2,10 @@
 
 import logging
 import time as clock
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from denselab.comparison import page, paper_tables
 from denselab.comparison.data import Data, common_sizes, open_data, write_folds
@@ -54,13 +54,19 @@ def checked_plan(asked: Plan) -> Plan:
     for key in asked.given:
         if key in OWN_KEYS or key == "imgsz":
             raise ConfigError(f"{key}: the comparison itself sets it for every run; leave it out of the settings")
-    checked = make_settings(asked.given, "options")
+    given = _as_in_config(asked.given)
     for run in asked.existing:
         existing_folder(run)
-    plan = replace(asked, given=checked.model_dump(mode="json", include=checked.model_fields_set))
+    plan = replace(asked, given=given)
     for member in plan.members():
         plan.settings(member)
     return plan
+
+
+def _as_in_config(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings in the form of config.yaml. Raises ConfigError."""
+    checked = make_settings(given, "options")
+    return checked.model_dump(mode="json", include=checked.model_fields_set)
 
 
 def compare(
@@ -102,15 +108,15 @@ def compare(
     flags(resume=resume, cache=cache)
     given_path(data, "`data`")
     folder = given_path(out, "`out`")
-    if resume:
-        return run_plan(resumed_plan(folder, data, models, with_), folder, device, cache)
-    plan = checked_plan(
-        Plan(
-            str(data), candidates_of(models), DEFAULT_BUDGET if budget is None else budget,
-            seeds=listed(seeds, "`seeds`"), folds=folds, split=split, ways=listed(ways, "`ways`"), imgsz=size_of(imgsz),
-            given={} if settings is None else settings, existing=tuple(map(str, listed(with_, "`with_`"))),
-        )
+    asked = Plan(
+        str(data), candidates_of(None if resume else models), DEFAULT_BUDGET if budget is None else budget,
+        seeds=listed(seeds, "`seeds`"), folds=folds, split=split, ways=listed(ways, "`ways`"), imgsz=size_of(imgsz),
+        given={} if settings is None else settings, existing=tuple(map(str, listed(with_, "`with_`"))),
     )  # fmt: skip
+    if resume:
+        given = {"budget"} if budget is not None else frozenset[str]()
+        return run_plan(resumed_plan(folder, asked, models, given), folder, device, cache)
+    plan = checked_plan(asked)
     require_new(folder)
     return run_plan(plan, folder, device, cache)
 
@@ -126,18 +132,46 @@ def require_new(out: Path) -> None:
         raise ConfigError(f"{out} is not empty and holds no comparison: nothing in it is touched; choose another `out`")
 
 
-def resumed_plan(out: Path, data: str | Path, models: str | Sequence[str] | None, with_: Sequence[str | Path]) -> Plan:
+def resumed_plan(
+    out: Path, asked: Plan, models: str | Sequence[str] | None = None, given: Collection[str] = ()
+) -> Plan:
     """The stored plan; models that are given take the place of the stored ones, so that some can be added.
 
-    Raises ConfigError where there is no comparison, or one of other data.
+    asked: what was given now, but for its candidates.
+    given: names of its fields that were given, though they may be what is usual.
+    Raises ConfigError where there is no comparison, one of other data, and where another setting is given than it has.
     """
     plan = read_plan(out)
-    if Path(plan.data).resolve() != Path(data).resolve():
-        raise ConfigError(f"{out} compares on {plan.data}, not on {data}; give the same data, or another `out`")
+    if Path(plan.data).resolve() != Path(asked.data).resolve():
+        raise ConfigError(f"{out} compares on {plan.data}, not on {asked.data}; give the same data, or another `out`")
+    _require_same(out, plan, asked, given)
     if models is not None:
         plan = replace(plan, candidates=candidates_of(models))
-    existing = tuple(map(str, listed(with_, "`with_`")))
-    return replace(plan, existing=existing) if existing else plan
+    return replace(plan, existing=asked.existing) if asked.existing else plan
+
+
+def _require_same(out: Path, plan: Plan, asked: Plan, given: Collection[str]) -> None:
+    """Raise ConfigError where something is given that the comparison has otherwise: it would be passed over."""
+    usual = Plan(plan.data, candidates_of(None), DEFAULT_BUDGET)
+    for name in ("budget", "seeds", "folds", "split", "ways", "imgsz"):
+        value, held = getattr(asked, name), getattr(plan, name)
+        if value != held and (name in given or value != getattr(usual, name)):
+            _refuse_change(out, name, value, held)
+    for key, value in _as_in_config(asked.given).items():
+        if plan.given.get(key) != value:
+            _refuse_change(out, key, value, plan.given.get(key))
+
+
+def _refuse_change(out: Path, name: str, given: object, held: object) -> NoReturn:
+    raise ConfigError(
+        f"`{name}` {_told(given)}: the comparison in {out} has {_told(held)}, which stays; leave it out, or give another "
+        "`out` without `resume`"
+    )
+
+
+def _told(value: object) -> str:
+    parts = value if isinstance(value, tuple) else ("none" if value is None else value,)
+    return " ".join(f"{part:g}" if isinstance(part, float) else str(part) for part in parts)
 
 
 def prepare(plan: Plan, out: Path, device: str = "auto") -> tuple[Plan, Data]:
