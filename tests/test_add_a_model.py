@@ -1,4 +1,4 @@
-"""docs/add-a-model.md is complete: its own blocks, written into a copy of the repository, make every test there pass.
+"""The pages that add something are complete: their blocks, written into a copy of the repository, make the tests pass.
 
 Followed literally, an earlier page left six tests failing: the plain version and the recipe for CamVid were demanded by tests and
 mentioned nowhere.
@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGE = ROOT / "docs" / "add-a-model.md"
+PAGE, DATA_PAGE = ROOT / "docs" / "add-a-model.md", ROOT / "docs" / "add-a-dataset.md"
 STEP = re.compile(
     r"^`(?P<file>[^`]+)`, (?:a new file|above the line that begins with `(?P<anchor>[^`]+)`):\n\n```\w*\n(?P<text>.*?)```$",
     re.DOTALL | re.MULTILINE,
@@ -63,8 +63,8 @@ class Step:
         path.write_text("".join([*lines[:place], self.text, *lines[place:]]), encoding="utf-8")
 
 
-def steps() -> list[Step]:
-    found = STEP.finditer(PAGE.read_text(encoding="utf-8"))
+def steps(page: Path = PAGE) -> list[Step]:
+    found = STEP.finditer(page.read_text(encoding="utf-8"))
     return [Step(match["file"], match["anchor"], match["text"]) for match in found]
 
 
@@ -87,9 +87,20 @@ def test_every_block_of_the_page_is_a_step() -> None:
 
 
 def test_the_page_adds_a_network(copy: Path) -> None:
-    for step in steps():
+    follow(PAGE, copy, DEMANDED)
+
+
+def test_the_page_adds_a_layout(copy: Path) -> None:
+    """It told what to do in words alone, so that nothing said when one of the places that it names was gone."""
+    assert len(steps(DATA_PAGE)) == 5
+    follow(DATA_PAGE, copy, ["tests/data/layouts/test_mylayout_layout.py"])
+
+
+def follow(page: Path, copy: Path, tests: list[str]) -> None:
+    """Write the blocks of a page into the copy, and run tests there."""
+    for step in steps(page):
         step.follow(copy)
     environment = {**os.environ, "PYTHONPATH": str(copy / "src"), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *DEMANDED]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
     done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
