@@ -1,5 +1,6 @@
-"""The lines that help pages print are command lines that the commands take."""
+"""The lines that help pages and documents print are command lines that the commands take."""
 
+import re
 import shlex
 from pathlib import Path
 
@@ -10,24 +11,62 @@ from typer.testing import CliRunner
 import denselab as dl
 from denselab.cli.examples import EXAMPLES
 from denselab.cli.main import app
+from denselab.config import make_settings, read_words
 from denselab.configs import find_config
 
 LINES = [(command, line) for command, lines in EXAMPLES.items() for line in lines]
+ROOT = Path(__file__).parents[2]
+HISTORY = {"log.md", "benchmarks.md", "reliability.md"}  # of commits whose options may be gone
+PAGES = [
+    *(page for page in sorted((ROOT / "docs").glob("*.md")) if page.name not in HISTORY),
+    *(ROOT / name for name in ("README.md", "README.ko.md", "examples/browser/README.md")),
+]
+UsageError = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "UsageError")
 
 
 @pytest.mark.parametrize(("command", "line"), LINES, ids=[line for _, line in LINES])
 def test_an_example_is_taken(command: str, line: str) -> None:
     words = shlex.split(line)
     assert words[: len(command.split()) + 1] == ["denselab", *command.split()]
-    words, group = words[1:], typer.main.get_command(app)
+    take(words[1:])
+
+
+def take(words: list[str]) -> None:
+    """Parse a command line without its program. Raises a usage error for what the command does not know."""
+    group = typer.main.get_command(app)
     context = group.make_context("denselab", list(words))
-    for name in command.split():
-        words, group = words[1:], group.get_command(context, name)
-        context = group.make_context(
-            name, list(words), parent=context
-        )  # raises a usage error for what it does not know
+    while hasattr(group, "commands"):
+        name, *words = words
+        group = group.get_command(context, name)
+        context = group.make_context(name, list(words), parent=context)
     if config := context.params.get("config"):
         find_config(config)
+    make_settings(read_words(context.params.get("words") or ()))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_lines_of_a_page_are_taken(page: Path) -> None:
+    """Pages name options and settings that come and go; `...` and words in capitals stand for something."""
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    blocks = "".join(re.findall(r"```\w*\n(.*?)```", text, re.DOTALL))
+    inline = re.findall(r"`(denselab [^`]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+    for line in [*re.findall(r"^denselab .+$", blocks, re.MULTILINE), *inline]:
+        words = shlex.split(" ".join(line.split()), comments=True)[1:]
+        if words[0].isupper() or words[0].startswith("-") or "..." in line:
+            continue
+        try:
+            take(words)
+        except UsageError as error:
+            assert line in inline and "Missing" in str(error), f"{page.name}: {line}: {error}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_benchmarks_of_a_page_have_its_options(page: Path) -> None:
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    for name, rest in re.findall(r"python benchmarks/(\w+)\.py([^\n`#]*)", text):
+        source = (ROOT / "benchmarks" / f"{name}.py").read_text(encoding="utf-8")
+        missing = [flag for flag in re.findall(r"--[a-z0-9-]+", rest) if f'"{flag}"' not in source]
+        assert not missing, f"{page.name}: benchmarks/{name}.py has no {missing}"
 
 
 def test_every_command_has_examples() -> None:

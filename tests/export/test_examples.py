@@ -15,6 +15,7 @@ from denselab.engine.enlarge import label_maps
 from denselab.engine.torch_engine import TorchEngine
 from denselab.export.labels_graph import labels_model
 from denselab.inference.prediction import file_table
+from tests.test_docs import python_blocks
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "onnx_labels.py"
 
@@ -40,6 +41,21 @@ def test_the_example_writes_the_label_ids(
     ids = {entry.name: entry.id for entry in pixelwise.spec.label_space.entries}
     assert shares == {name: pytest.approx(100 * (found == ids[name]).mean(), abs=0.051) for name in shares}
     assert sum(shares.values()) == pytest.approx(100, abs=0.2)
+
+
+def test_the_lines_of_the_page(
+    pixelwise: TorchEngine, graph: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (block,) = [block for block in python_blocks("export.md") if "labels.onnx" in block]
+    (tmp_path / "exported").mkdir()
+    model = labels_model(graph, pixelwise.spec, antialias=True)
+    (tmp_path / "exported" / "labels.onnx").write_bytes(model.SerializeToString())
+    PILImage.fromarray(np.full((50, 31, 3), 99, np.uint8)).save(tmp_path / "photo.jpg")
+    monkeypatch.chdir(tmp_path)
+    found: dict[str, Any] = {}
+    exec(compile(block, "docs/export.md", "exec"), found)
+    assert found["labels"].shape == (50, 31)
+    assert set(np.unique(found["labels"])) <= {entry.id for entry in pixelwise.spec.label_space.entries}
 
 
 def test_the_example_needs_no_denselab() -> None:
