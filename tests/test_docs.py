@@ -56,7 +56,15 @@ def test_every_network_s_file_has_a_row_with_its_certificate() -> None:
 
 @pytest.mark.parametrize(
     "page",
-    ["crf.md", "regions.md", "lineage-segments.md", "lineage-columns.md", "by-hand.md", "convolutional.md", "look-inside.md"],
+    [
+        "crf.md",
+        "regions.md",
+        "lineage-segments.md",
+        "lineage-columns.md",
+        "by-hand.md",
+        "convolutional.md",
+        "look-inside.md",
+    ],
 )
 def test_a_page_s_python_runs(page: str) -> None:
     namespace: dict[str, Any] = {}

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image as PILImage
+from tests.test_docs import python_blocks
 
 from denselab.data.read.spectral import SpectralBands
 from denselab.engine.folder import save_engine
 from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
 from denselab.engine.torch_engine import TorchEngine
 from denselab.labels import LabelSpace
-from tests.test_docs import python_blocks
 
 SIZE = (24, 32)
 
@@ -34,7 +34,9 @@ def save_model(folder: Path, space: LabelSpace, bands: SpectralBands | None = No
     architecture = Architecture("pixelwise", space.num_classes, in_channels=channels)
     seen = Preprocessing(SIZE, (0.5,) * channels, (0.25,) * channels, bands=bands)
     torch.manual_seed(0)
-    save_engine(TorchEngine(ModelSpec(architecture, space, seen), architecture.create().eval(), torch.device("cpu")), folder)
+    save_engine(
+        TorchEngine(ModelSpec(architecture, space, seen), architecture.create().eval(), torch.device("cpu")), folder
+    )
 
 
 def run(page: str, word: str, **names: Any) -> dict[str, Any]:

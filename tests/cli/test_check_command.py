@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,6 +41,21 @@ def test_sound_data(scenes: Path, capsys: pytest.CaptureFixture[str]):
     for text in ("8: 6 train, 2 val", "32x48 (8)", "building", "train %", "contact sheet: out"):
         assert text in printed.out
     assert "fit for training" in printed.err
+
+
+def test_the_note_tells_the_bands_that_were_asked_for(
+    tmp_path: Path, band_numbers: Any, write_stack: Any, half_and_half: Any
+):
+    """Beside a contact sheet in near infrared it said that red, green and blue are shown."""
+    for seed in range(5):
+        write_stack(tmp_path / "data" / "images" / f"{seed}.tif", band_numbers(4, seed=seed))
+        half_and_half(tmp_path / "data" / "labels" / f"{seed}.png")
+    (tmp_path / "data" / "data.yaml").write_text("bands: [blue, green, red, nir]\nlabels: [left, right]\n")
+    options = [str(tmp_path / "data"), "--json", "--out", str(tmp_path / "out")]
+    for more, told in (([], "red, green, blue"), (["--display-bands", "nir,red,green"], "nir, red, green")):
+        notes = " ".join(json.loads(CliRunner().invoke(app, [*options, *more]).stdout)["notes"])
+        assert f"shown are {told}; " in notes
+        assert f"`display_bands: [{told}]`" in notes
 
 
 def test_json_is_one_document(scenes: Path):

@@ -263,6 +263,15 @@ def test_predict_again_passes_over_what_is_done(run: Path, tmp_path: Path, capsy
     assert [Path(row["file"]).name for row in rows] == ["a.png", "b.jpg"]
 
 
+def test_a_part_without_a_picture_says_so(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--shard 3/4` of a few pictures ended without a word."""
+    folder = pictures(tmp_path / "in")
+    for part in range(1, 5):
+        predict(str(run), [str(folder)], str(tmp_path / "out"), shard=f"{part}/4", device="cpu")
+        told = capsys.readouterr().out
+        assert "predicted in" in told or told == "no picture belongs to this part, so none was predicted\n"
+
+
 @pytest.mark.parametrize(
     ("inputs", "options", "message"),
     [

@@ -192,7 +192,11 @@ def test_plans_survive_the_disk(tmp_path: Path) -> None:
         ({"models": "unet,segnet", "folds": 1}, "use 2 or more"),
         ({"models": "unet,segnet", "folds": 3, "split": "test"}, "leave one of the two out"),
         ({"models": "unet,segnet", "ways": ("crf",)}, "`ways` crf; plain"),
-        ({"models": "unet,segnet", "settings": {"seed": 3}}, "the comparison itself sets it"),
+        (
+            {"models": "unet,segnet", "settings": {"seed": 3}},
+            "the comparison itself sets it for every run; give `seeds`",
+        ),
+        ({"models": "unet,segnet", "settings": {"imgsz": 96}}, "imgsz: .*; give `imgsz`"),
         ({"models": "unet,segnet", "settings": {"lr": -1}}, "lr"),
         ({"models": "unet,segnet", "budget": ("steps", -1)}, "steps"),
         ({"models": "unet,segnet", "budget": ("lr", 0.1)}, "`budget` 'lr'; use time, epochs, steps"),

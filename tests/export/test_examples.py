@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image as PILImage
+from tests.test_docs import python_blocks
 
 from denselab.data.feed.resize import resize_image
 from denselab.engine.enlarge import label_maps
 from denselab.engine.torch_engine import TorchEngine
 from denselab.export.labels_graph import labels_model
 from denselab.inference.prediction import file_table
-from tests.test_docs import python_blocks
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "onnx_labels.py"
 

@@ -7,6 +7,7 @@ import pytest
 import tifffile
 from PIL import Image as PILImage
 
+from denselab.inference import geojson
 from denselab.inference.geojson import write_polygons
 from denselab.inference.geotiff import longitude_latitude, read_georeference, write_label_tiff
 from denselab.inference.label_png import read_mark, write_label_png
@@ -103,6 +104,28 @@ def test_polygons_are_in_longitude_and_latitude(space: LabelSpace, placed: Path,
     area = (longitudes[:-1] * latitudes[1:] - longitudes[1:] * latitudes[:-1]).sum()
     assert area > 0, "counterclockwise, as RFC 7946 asks"
     assert feature["properties"] == {"id": 0, "class": "ground", "picture": "a"}
+
+
+def test_small_regions_turn_the_right_way_wherever_they_lie(
+    space: LabelSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of products of whole degrees only noise was left for a region of few pixels, and some rings were the other way."""
+    import json
+
+    monkeypatch.setattr(geojson, "REGIONS", 7)
+    labels = np.random.default_rng(0).integers(0, 4, (60, 60)).astype(np.uint8)
+    write_polygons(tmp_path / "flat.geojson", [labels], space)
+    write_polygons(tmp_path / "a.geojson", [labels], space, lambda x, y: (149.1 + 4e-7 * x, 48.7 - 4e-7 * y))
+    flat, found = (
+        [feature["geometry"]["coordinates"] for feature in json.loads((tmp_path / name).read_text())["features"]]
+        for name in ("flat.geojson", "a.geojson")
+    )
+    assert [[len(ring) for ring in rings] for rings in found] == [[len(ring) for ring in rings] for rings in flat]
+    for rings in found:
+        for number, ring in enumerate(rings):
+            x, y = (np.round(np.array(ring) * 1e7).astype(np.int64) - (1_491_000_000, 487_000_000)).T
+            area = (x[:-1] * y[1:] - x[1:] * y[:-1]).sum()
+            assert (area < 0) == (number > 0), "counterclockwise, and holes clockwise"
 
 
 def test_a_plain_tiff_has_no_place(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from denselab.shown import shown
 if TYPE_CHECKING:
     from denselab.data.audit.check import CheckReport
     from denselab.data.audit.findings import Fault
+    from denselab.data.dataset import Dataset
     from denselab.labels import LabelEntry
 
 LISTED_FILES = 5  # per kind of fault; --json has them all
@@ -78,11 +79,11 @@ def _check_one(
 ) -> None:
     from denselab.data.audit.check import check_dataset  # here: not every command needs them
     from denselab.data.dataset import open_dataset
-    from denselab.data.read.spectral import with_display
     from denselab.report.contact_sheet import write_contact_sheet
 
     dataset = open_dataset(data, seed=seed)
-    dataset = replace(dataset, bands=with_display(dataset.bands, display))
+    if display:
+        dataset = _displayed(dataset, display)
     report = check_dataset(dataset, workers=workers, seed=seed)
     sheet, unwritten = None, None
     try:
@@ -102,6 +103,18 @@ def _check_one(
         raise unwritten
     if not json_:
         remark(f"{dataset.root}: {report.verdict}")
+
+
+def _displayed(dataset: Dataset, display: tuple[str, ...]) -> Dataset:
+    """The data set with other bands to display, in its pictures and its note. Raises ConfigError."""
+    from denselab.data.read.spectral import with_display
+    from denselab.data.read.spectral_survey import bands_note
+
+    chosen, notes = with_display(dataset.bands, display), dataset.notes
+    if dataset.bands and chosen:
+        old, new = bands_note(dataset.bands), bands_note(chosen)
+        notes = tuple(note.replace(old, new) for note in notes)
+    return replace(dataset, bands=chosen, notes=notes)
 
 
 def default_folder(root: Path) -> Path:

@@ -108,13 +108,14 @@ def compare(
         given=read_words(words or ()),
         existing=tuple(with_ or ()),
     )
+    folder = out or numbered(named_by_data("compare", data))
     if resume:
         said = {"budget": time or budget, "seeds": seeds, "folds": folds, "ways": ways}
-        plan = work.resumed_plan(_begun(out), asked, models, {name for name, value in said.items() if value is not None})
+        plan = work.resumed_plan(
+            _begun(out), asked, models, {name for name, value in said.items() if value is not None}
+        )
     else:
         plan = work.checked_plan(asked)
-    folder = out or numbered(named_by_data("compare", data))
-    if not resume:
         work.require_new(folder)
     if dry_run:
         _show_plan(plan, folder, devices, as_json)

@@ -55,6 +55,8 @@ def finish(
         before = f"; {already(results)} done before, and not done again (--redo does)" if already(results) else ""
         line = f"{count} {done} in {seconds:.1f} s{before}: {kinds} are in {out}"
         tell(line)
+    elif not skipped:
+        tell(f"no {noun} belongs to this part, so none was {done}")  # --shard of a few
     if skipped:
         message = f"{len(skipped)} of {len(results) + len(skipped)} inputs skipped: {told(skipped)}"
         raise SkippedInputs(message) if results else DataError(message)

@@ -29,6 +29,7 @@ from denselab.comparison.plan import (
 from denselab.comparison.result import Comparison, gather
 from denselab.comparison.ways import ALL_WAYS
 from denselab.config import make_settings
+from denselab.config.settings import LENGTHS
 from denselab.data.dataset import require_outside
 from denselab.errors import ConfigError, ResourceError
 from denselab.files import to_json, write_json, write_text
@@ -43,6 +44,13 @@ from denselab.run_folder import REPORT
 logger = logging.getLogger(__name__)
 
 RESULT, TABLE = "comparison.json", "table"
+INSTEAD = {
+    "imgsz": "imgsz",
+    "model": "models",
+    "encoder": "models",
+    "seed": "seeds",
+    **dict.fromkeys(LENGTHS, "budget"),
+}
 
 
 def checked_plan(asked: Plan) -> Plan:
@@ -53,7 +61,8 @@ def checked_plan(asked: Plan) -> Plan:
     """
     for key in asked.given:
         if key in OWN_KEYS or key == "imgsz":
-            raise ConfigError(f"{key}: the comparison itself sets it for every run; leave it out of the settings")
+            how = f"give `{INSTEAD[key]}`" if key in INSTEAD else "leave it out of the settings"
+            raise ConfigError(f"{key}: the comparison itself sets it for every run; {how}")
     given = _as_in_config(asked.given)
     for run in asked.existing:
         existing_folder(run)
@@ -164,8 +173,8 @@ def _require_same(out: Path, plan: Plan, asked: Plan, given: Collection[str]) ->
 
 def _refuse_change(out: Path, name: str, given: object, held: object) -> NoReturn:
     raise ConfigError(
-        f"`{name}` {_told(given)}: the comparison in {out} has {_told(held)}, which stays; leave it out, or give another "
-        "`out` without `resume`"
+        f"`{name}` {_told(given)}: the comparison in {out} has {_told(held)}, which stays; leave it out, or give "
+        "another `out` without `resume`"
     )
 
 

@@ -4,6 +4,7 @@ A picture with a georeference gives longitude and latitude (WGS 84), any other i
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from denselab.labels import LabelSpace
 from denselab.types import LabelMap
 
 DECIMALS = 7  # of degrees: about a centimetre
+REGIONS = 1_000  # whose outlines are placed at a time
 
 Place = Callable[[Any, Any], tuple[Any, Any]]
 """(columns, rows) in pixels -> (x, y)."""
@@ -42,28 +44,32 @@ def write_polygons(
     count = 0
     with replaced(path) as fresh, fresh.open("w", encoding="utf-8") as file:
         file.write('{"type": "FeatureCollection", "features": [')
-        for outline in outlines(bands, nodata=nodata):
-            if outline.label == OUTSIDE or outline.label >= space.num_classes:
-                continue
-            properties = {"id": int(ids[outline.label]), "class": space.names[outline.label], "picture": picture}
-            feature = {"type": "Feature", "properties": properties, "geometry": _geometry(outline, place)}
+        known = (one for one in outlines(bands, nodata=nodata) if OUTSIDE < one.label < space.num_classes)
+        for label, rings in _placed(known, place):
+            properties = {"id": int(ids[label]), "class": space.names[label], "picture": picture}
+            geometry = {"type": "Polygon", "coordinates": rings}
+            feature = {"type": "Feature", "properties": properties, "geometry": geometry}
             file.write((",\n" if count else "\n") + to_json(feature, indent=None))
             count += 1
         file.write("\n]}\n")
     return count
 
 
-def _geometry(outline: Outline, place: Place | None) -> dict[str, Any]:
-    rings = [list(_ring(points, place, hole=number > 0)) for number, points in enumerate(outline.rings)]
-    return {"type": "Polygon", "coordinates": rings}
+def _placed(found: Iterable[Outline], place: Place | None) -> Iterator[tuple[int, list[list[list[float]]]]]:
+    """The label of each region with its rings as GeoJSON has them; a call of GDAL is dear, so many are placed at once."""
+    found = iter(found)
+    while regions := list(islice(found, REGIONS)):
+        closed = [np.concatenate([ring, ring[:1]]) for region in regions for ring in region.rings]
+        points = np.concatenate(closed)
+        if place:
+            points = np.stack(place(points[:, 0], points[:, 1]), axis=1).round(DECIMALS)
+        rings = iter(np.split(points, np.cumsum([len(ring) for ring in closed])[:-1]))
+        for region in regions:
+            yield region.label, [_turned(next(rings), hole=i > 0).tolist() for i in range(len(region.rings))]
 
 
-def _ring(points: Points, place: Place | None, hole: bool) -> Iterator[list[float]]:
-    """The points of a closed ring: counterclockwise outside, clockwise for holes, with y upwards (RFC 7946, 3.1.6)."""
-    closed = np.concatenate([points, points[:1]])
-    x, y = place(closed[:, 0], closed[:, 1]) if place else (closed[:, 0], closed[:, 1])
+def _turned(ring: Points, hole: bool) -> Points:
+    """A closed ring: counterclockwise outside, clockwise for holes, with y upwards (RFC 7946, 3.1.6)."""
+    x, y = (ring - ring[0]).T  # of degrees only the last digits differ
     area = float((x[:-1] * y[1:] - x[1:] * y[:-1]).sum())
-    if (area < 0) != hole:
-        x, y = x[::-1], y[::-1]
-    for one, other in zip(x.tolist(), y.tolist(), strict=True):
-        yield [round(one, DECIMALS), round(other, DECIMALS)] if place else [one, other]
+    return ring[::-1] if (area < 0) != hole else ring

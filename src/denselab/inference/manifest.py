@@ -60,7 +60,9 @@ def _picture(row: dict[str, Any]) -> str:
 
 
 def _digest(picture: str, mark: str) -> int:
-    return int.from_bytes(hashlib.blake2b(f"{picture}\0{mark}".encode(errors="backslashreplace"), digest_size=8).digest())
+    return int.from_bytes(
+        hashlib.blake2b(f"{picture}\0{mark}".encode(errors="backslashreplace"), digest_size=8).digest()
+    )
 
 
 def read_records(out: Path) -> Iterator[dict[str, Any]]:

@@ -256,7 +256,7 @@ def _points(corners: Corners, ring: Sequence[int], meeting: NDArray[np.bool_], t
     ends = np.append(fixed[1:], len(whole))
     kept = [_stretch(nodes[a : b + 1], closed[a : b + 1], tolerance)[:-1] for a, b in zip(fixed, ends, strict=True)]
     simple = np.concatenate(kept)
-    return simple if len(np.unique(simple, axis=0)) >= 3 else _without_straight(whole)
+    return simple if len(simple) >= 3 else _without_straight(whole)  # a ring has each corner once
 
 
 def _stretch(nodes: NDArray[np.int64], points: Points, tolerance: float) -> Points:

@@ -263,6 +263,31 @@ def test_results_do_not_go_into_a_data_set(tmp_path: Path, out: str) -> None:
     refuse_inside_data(None)
 
 
+@pytest.mark.parametrize(
+    "files",
+    [
+        ["train/a.png", "trainannot/a.png", "train.txt"],
+        ["leftImg8bit/train/a/a_leftImg8bit.png", "gtFine/train/a/a_gtFine_labelIds.png"],
+        ["images/a.jpg", "trainval.json"],
+        ["train/a.jpg", "train/_annotations.coco.json"],
+    ],
+)
+def test_results_do_not_go_into_data_of_well_known_layouts(tmp_path: Path, files: list[str]) -> None:
+    """`predict RUN photos/ --out CAMVID/out` wrote into the data set; so it was with Cityscapes and COCO's json."""
+    for file in files:
+        (tmp_path / "data" / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / file).write_text('{"info": {}, "images": [{"id": 0}]}')
+    with pytest.raises(ConfigError, match="lies inside the data set"):
+        refuse_inside_data(tmp_path / "data" / "out")
+    refuse_inside_data(tmp_path / "out")
+
+
+def test_pictures_beside_any_json_are_no_data_set(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "labels.json").write_text('[{"id": 0, "name": "images"}]')
+    refuse_inside_data(tmp_path / "out")
+
+
 def test_results_of_films_are_no_data_set(tmp_path: Path) -> None:
     """`predict FILM --out OUT` worked once: the tables in OUT/frames beside OUT/labels were taken for pictures.
 

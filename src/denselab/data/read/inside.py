@@ -1,5 +1,6 @@
 """Results never go into a data set: they would be read as data, and the data would no longer be what was trained on."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,13 +10,17 @@ from denselab.errors import ConfigError
 
 LABELS = LABEL_WORDS | {"class", "png"}  # SegmentationClassPNG
 FILM_TABLES = "frames"  # of ours, beside the label films in `labels`; data sets keep pictures in a folder of that name
+CITYSCAPES, CAMVID = "leftImg8bit", "annot"  # a folder of Cityscapes; what SegNet's CamVid has behind train, val, test
+ANNOTATED = re.compile(rb'"(images|annotations|categories)"\s*:\s*\[')  # COCO
+HEAD = 4096  # bytes of a json that are looked at
 LEVELS = 3  # folders above the one that is asked about
 
 
 def refuse_inside_data(out: Path | None) -> None:
     """Raise ConfigError where a folder for results is, or lies in, what looks like a data set; None passes.
 
-    A data set has a data.yaml, or folders of pictures and of labels side by side, in itself or in its splits.
+    A data set has a data.yaml, or pictures and labels side by side, in itself or in its splits: folders of both, or a
+    folder of pictures and a json of annotations.
     """
     if out is None:
         return
@@ -28,12 +33,32 @@ def refuse_inside_data(out: Path | None) -> None:
 def _looks_like_data(folder: Path) -> bool:
     if any((folder / name).is_file() for name in ("data.yaml", "data.yml")):
         return True
-    splits = [path for path in _folders(folder) if split_in_name(path.name) == path.name]
-    return any(_has_both(_folders(place)) for place in (folder, *splits))
+    folders = _folders(folder)
+    names = {path.name for path in folders}
+    if CITYSCAPES in names or any(f"{name}{CAMVID}" in names for name in names):
+        return True
+    splits = [path for path in folders if split_in_name(path.name) == path.name]
+    return any(map(_has_both, (folder, *splits))) or any(map(_is_annotated, splits))
 
 
-def _has_both(folders: list[Path]) -> bool:
-    return any(_is_of_pictures(path) for path in folders) and any(_is_named(path.name, LABELS) for path in folders)
+def _has_both(place: Path) -> bool:
+    folders = _folders(place)
+    if not any(_is_of_pictures(path) for path in folders):
+        return False
+    return any(_is_named(path.name, LABELS) for path in folders) or _is_annotated(place)
+
+
+def _is_annotated(folder: Path) -> bool:
+    """Whether a json of annotations lies in a folder, by its beginning."""
+    return any(path.suffix.lower() == ".json" and ANNOTATED.search(_head(path)) for path in _entries(folder))
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(HEAD)
+    except OSError:
+        return b""
 
 
 def _is_of_pictures(folder: Path) -> bool:

@@ -81,7 +81,7 @@ def spectral_of(
     if given.files:  # heights in floats may lie beside photographs in bytes
         bands = replace(bands, real=any(_has_deep_band(path, bands) for path in spread_paths(paths, LOOKED)))
     bands = _measured(paths, bands)
-    return bands, _note(bands) + raised
+    return bands, bands_note(bands) + raised
 
 
 def _has_deep_band(path: Path, bands: SpectralBands) -> bool:
@@ -297,7 +297,8 @@ def _finite(numbers: NDArray[Any]) -> NDArray[Any]:
     return kept if kept.size else np.zeros(1, np.float32)
 
 
-def _note(bands: SpectralBands) -> str:
+def bands_note(bands: SpectralBands) -> str:
+    """What the bands are, in words, with the lines of data.yaml that say otherwise."""
     kind = "in their own numbers, normalised band by band" if bands.real else "of 8 bits, normalised band by band"
     shown = dict.fromkeys(bands.names[band] for band in bands.display)
     files = (
