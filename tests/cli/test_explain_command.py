@@ -75,6 +75,21 @@ def test_the_page_and_its_pictures(run: Path, photo: Path, tmp_path: Path, capsy
         assert labels.size == (60, 40)
 
 
+def test_nothing_of_an_earlier_look_stays_and_everything_else_does(
+    run: Path, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """docs/look-inside.md explains six times into one folder: maps and probabilities of other networks stayed in it."""
+    out = tmp_path / "out"
+    explain(str(run), str(photo), out=out, proposals="windows", boxes=2, device="cpu")
+    assert (out / "boxes.html").is_file()
+    (out / "layer-01-mine.png").write_bytes(b"mine")
+    capsys.readouterr()
+    explain("segnet_basic", str(photo), out=out, device="cpu", as_json=True)
+    files = {Path(path).name for path in json.loads(capsys.readouterr().out)["files"]}
+    assert "probabilities.png" not in files
+    assert {path.name for path in out.iterdir()} == {*files, "layer-01-mine.png"}
+
+
 def test_a_name_shows_the_untrained_network_and_says_so(
     photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -131,17 +131,17 @@ def test_a_resumed_comparison_can_get_further_models(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("now", "given", "told"),
     [
-        ({"seeds": (0, 1)}, (), r"`seeds` 0 1: the comparison in .* has 0 3, which stays; leave it out"),
-        ({"budget": ("steps", 9.0)}, (), r"`budget` steps 9: .* has steps 7,"),
-        ({}, ("budget",), r"`budget` time 600: .* has steps 7,"),
-        ({"ways": ("plain",)}, (), "`ways` plain: .* has plain views"),
-        ({"imgsz": (96, 96)}, (), "`imgsz` 96 96: .* has none"),
-        ({"given": {"lr": "0.2"}}, (), r"`lr` 0\.2: .* has 0\.1"),
-        ({"given": {"flip": False}}, (), "`flip` False: .* has none"),
+        ({"seeds": (0, 1)}, {}, r"`seeds` 0 1: the comparison in .* has 0 3, which stays; leave it out"),
+        ({"budget": ("steps", 9.0)}, {}, r"`budget` steps 9: .* has steps 7,"),
+        ({}, {"budget": "10m"}, r"`budget` time 600: .* has steps 7,"),
+        ({"ways": ("plain",)}, {}, "`ways` plain: .* has plain views"),
+        ({"imgsz": (96, 96)}, {}, "`imgsz` 96 96: .* has none"),
+        ({"given": {"lr": "0.2"}}, {}, r"`lr` 0\.2: .* has 0\.1"),
+        ({"given": {"flip": False}}, {}, "`flip` False: .* has none"),
     ],
 )
 def test_what_a_resumed_comparison_has_otherwise_is_refused(
-    tmp_path: Path, now: dict[str, Any], given: tuple[str, ...], told: str
+    tmp_path: Path, now: dict[str, Any], given: dict[str, object], told: str
 ) -> None:
     """`compare --resume --seeds 0,1` passed the seeds over without a word."""
     plan = Plan("data", (Candidate("unet"), Candidate("segnet")), ("steps", 7.0), (0, 3), 5, given={"lr": 0.1})
@@ -149,4 +149,6 @@ def test_what_a_resumed_comparison_has_otherwise_is_refused(
     with pytest.raises(ConfigError, match=told):
         resumed_plan(tmp_path, replace(Plan("data", candidates_of(None), DEFAULT_BUDGET), **now), None, given)
     again = replace(plan, candidates=candidates_of(None), given={"lr": "1e-1"})
-    assert resumed_plan(tmp_path, again, None, ("seeds", "budget")) == plan, "the same command line with --resume"
+    assert resumed_plan(tmp_path, again, None, {"seeds": "0,3", "budget": "7"}) == plan, (
+        "the same command line with --resume"
+    )

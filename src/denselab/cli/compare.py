@@ -111,9 +111,7 @@ def compare(
     folder = out or numbered(named_by_data("compare", data))
     if resume:
         said = {"budget": time or budget, "seeds": seeds, "folds": folds, "ways": ways}
-        plan = work.resumed_plan(
-            _begun(out), asked, models, {name for name, value in said.items() if value is not None}
-        )
+        plan = work.resumed_plan(_begun(out), asked, models, said)
     else:
         plan = work.checked_plan(asked)
         work.require_new(folder)

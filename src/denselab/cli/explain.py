@@ -85,9 +85,8 @@ def explain(
     source = _source(file, language)
     explanation = look(engine, picture, pixel=at, class_name=class_name, random=random, quiet=as_json)
     written = write_explanation(explanation, out, source, language)
-    if instances or against:
-        other = None if against is None else _engine(against, device)[0]
-        written += write_boxes(explanation, instances, other, out, source, language)
+    other = None if against is None else _engine(against, device)[0]
+    written += write_boxes(explanation, instances, other, out, source, language)
     if as_json:
         print(to_json(_facts(explanation, model, file, written)))
     else:

@@ -2,7 +2,7 @@
 
 import logging
 import time as clock
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -123,8 +123,7 @@ def compare(
         given={} if settings is None else settings, existing=tuple(map(str, listed(with_, "`with_`"))),
     )  # fmt: skip
     if resume:
-        given = {"budget"} if budget is not None else frozenset[str]()
-        return run_plan(resumed_plan(folder, asked, models, given), folder, device, cache)
+        return run_plan(resumed_plan(folder, asked, models, {"budget": budget}), folder, device, cache)
     plan = checked_plan(asked)
     require_new(folder)
     return run_plan(plan, folder, device, cache)
@@ -142,29 +141,29 @@ def require_new(out: Path) -> None:
 
 
 def resumed_plan(
-    out: Path, asked: Plan, models: str | Sequence[str] | None = None, given: Collection[str] = ()
+    out: Path, asked: Plan, models: str | Sequence[str] | None = None, given: Mapping[str, object] | None = None
 ) -> Plan:
     """The stored plan; models that are given take the place of the stored ones, so that some can be added.
 
     asked: what was given now, but for its candidates.
-    given: names of its fields that were given, though they may be what is usual.
+    given: of its fields that may be what is usual: what was given, None where nothing was.
     Raises ConfigError where there is no comparison, one of other data, and where another setting is given than it has.
     """
     plan = read_plan(out)
     if Path(plan.data).resolve() != Path(asked.data).resolve():
         raise ConfigError(f"{out} compares on {plan.data}, not on {asked.data}; give the same data, or another `out`")
-    _require_same(out, plan, asked, given)
+    _require_same(out, plan, asked, given or {})
     if models is not None:
         plan = replace(plan, candidates=candidates_of(models))
     return replace(plan, existing=asked.existing) if asked.existing else plan
 
 
-def _require_same(out: Path, plan: Plan, asked: Plan, given: Collection[str]) -> None:
+def _require_same(out: Path, plan: Plan, asked: Plan, given: Mapping[str, object]) -> None:
     """Raise ConfigError where something is given that the comparison has otherwise: it would be passed over."""
     usual = Plan(plan.data, candidates_of(None), DEFAULT_BUDGET)
     for name in ("budget", "seeds", "folds", "split", "ways", "imgsz"):
         value, held = getattr(asked, name), getattr(plan, name)
-        if value != held and (name in given or value != getattr(usual, name)):
+        if value != held and (given.get(name) is not None or value != getattr(usual, name)):
             _refuse_change(out, name, value, held)
     for key, value in _as_in_config(asked.given).items():
         if plan.given.get(key) != value:

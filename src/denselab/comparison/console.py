@@ -14,7 +14,7 @@ def console_table(comparison: Comparison) -> Table:
     table = Table(box=box.SIMPLE_HEAD)
     others = [way for way in comparison.ways if way != "plain"]
     table.add_column("")
-    table.add_column("model")
+    table.add_column("model", no_wrap=True)  # it is what one reads the table for
     for heading in ("mIoU", "95 % interval", *(WAYS[way].heading for way in others), "pictures/s"):
         table.add_column(heading, justify="right")
     for place, row in enumerate(comparison.rows, 1):

@@ -56,7 +56,7 @@ def write_polygons(
 
 
 def _placed(found: Iterable[Outline], place: Place | None) -> Iterator[tuple[int, list[list[list[float]]]]]:
-    """The label of each region with its rings as GeoJSON has them; a call of GDAL is dear, so many are placed at once."""
+    """The label of each region with its rings as GeoJSON has them; many are placed at once: a call of GDAL is dear."""
     found = iter(found)
     while regions := list(islice(found, REGIONS)):
         closed = [np.concatenate([ring, ring[:1]]) for region in regions for ring in region.rings]

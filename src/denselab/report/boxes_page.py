@@ -21,6 +21,7 @@ from denselab.inference.plan import plan_for
 from denselab.inference.run import probs_of
 from denselab.inspection.explanation import Explanation
 from denselab.proposals.boxes import Boxes
+from denselab.report.earlier import earlier, listing, remove
 from denselab.report.html import Html, join, paragraph, picture, section, text
 from denselab.report.language import Language, Say
 from denselab.types import Image
@@ -50,13 +51,18 @@ def write_boxes(
 ) -> list[Path]:
     """Write boxes.html and its pictures into `out`; returns their paths, the page first.
 
+    Without anything to show there is none; that of an earlier look, at another model or picture, goes.
+
     how: the boxes; None: nothing is shown of them.
     other: a second model of the same classes; None: nothing is compared.
     source: the picture's name, for the title.
     language: of the page and of the captions.
     Raises ConfigError for a second model of other classes, ResourceError where the folder cannot be written.
     """
-    engine, image, say = explanation.engine, explanation.image, Say(language)
+    engine, image, say, others = explanation.engine, explanation.image, Say(language), earlier(out / PAGE)
+    if not how and not other:
+        remove({*others, out / PAGE} if others else ())
+        return []
     parts: list[tuple[str, str, str, list[Panel]]] = []
     if how:
         parts.append(_growth(engine, how, image, say))
@@ -67,12 +73,14 @@ def write_boxes(
         f'<header><p class="brand">DenseLab explain</p><h1>{say("Box by box")}</h1>'
         f'<p class="lead">{text(source)}</p></header>'
     )
-    write_text(out / PAGE, say.page(say("Boxes of {source}", source=source), [STYLE, head, *sections]))
+    beside = listing(f"{name}.png" for name, *_ in parts)
+    write_text(out / PAGE, say.page(say("Boxes of {source}", source=source), [STYLE, head, *sections, beside]))
     written = [out / PAGE]
     for name, _, _, panels in parts:
         sheet = grid([one for _, one in panels], [caption for caption, _ in panels], cell_width=SIDE[1])
         write_bytes(out / f"{name}.png", encode_png(sheet))
         written.append(out / f"{name}.png")
+    remove(others.difference(written))
     return written
 
 

@@ -17,6 +17,7 @@ from denselab.inspection.table import LayerRow, Window
 from denselab.labels import LabelSpace
 from denselab.memory import bytes_in_words
 from denselab.models import MODELS
+from denselab.report.earlier import earlier, listing, remove
 from denselab.report.explain_pictures import (
     Panel,
     effect_picture,
@@ -95,13 +96,15 @@ def write_explanation(explanation: Explanation, out: Path, source: str, language
         _field(explanation, effect, say),
         _table(explanation.table, say),
         Html(f"<footer>{say('Made by DenseLab. This file needs no other file and no network.')}</footer>"),
+        listing(files),
     ]
-    written = [out / PAGE]
+    written, others = [out / PAGE], earlier(out / PAGE)
     title = say("{network} on {picture}", network=explanation.engine.spec.architecture.name, picture=source)
     write_text(out / PAGE, say.page(title, body))
     for name, image in files.items():
         write_bytes(out / name, _png(image))
         written.append(out / name)
+    remove(others.difference(written))  # of another network, whose maps would seem to be this one's
     return written
 
 

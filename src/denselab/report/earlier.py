@@ -1,0 +1,32 @@
+"""What an earlier page of the same name had beside it: the page lists its files, so that these go and no others."""
+
+import re
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from denselab.report.html import Html
+
+LISTED = re.compile(r"<!-- beside it: (.*?) -->")
+NAME = re.compile(r"[\w.+-]+\.png")
+
+
+def listing(names: Iterable[str]) -> Html:
+    """The part of a page that lists the pictures beside it."""
+    return Html(f"<!-- beside it: {' '.join(names)} -->")
+
+
+def earlier(page: Path) -> set[Path]:
+    """The pictures that the page at this path lists; none where there is no page."""
+    try:
+        found = LISTED.search(page.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return set()
+    return {page.with_name(name) for name in found[1].split() if NAME.fullmatch(name)} if found else set()
+
+
+def remove(paths: Iterable[Path]) -> None:
+    """Remove files; one that cannot be stays."""
+    for path in paths:
+        with suppress(OSError):
+            path.unlink()
