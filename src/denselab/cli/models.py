@@ -23,7 +23,7 @@ def models(as_json: AsJson = False) -> None:
     """
     from denselab.inspection.summary import list_models
 
-    rows = list_models(CLASSES, SIZE)
+    rows = list_models(CLASSES, SIZE, quiet=as_json)
     if as_json:
         print(to_json([_flat(row) for row in rows]))
         return

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from denselab.console import tracked
 from denselab.engine.spec import Architecture
 from denselab.inspection.trace import Trace, trace
 from denselab.memory import training_memory
@@ -85,9 +86,9 @@ class ModelFacts:
     summary: Summary
 
 
-def list_models(num_classes: int, size: tuple[int, int]) -> list[ModelFacts]:
-    """Every network of MODELS in order, at a picture of `size` (H, W); nothing is computed."""
-    return [facts_of(name, num_classes, size) for name in MODELS]
+def list_models(num_classes: int, size: tuple[int, int], quiet: bool = False) -> list[ModelFacts]:
+    """Every network of MODELS in order, at a picture of `size` (H, W); nothing is computed. quiet: show no progress."""
+    return [facts_of(name, num_classes, size) for name in tracked(MODELS, "count", "networks", quiet)]
 
 
 def facts_of(name: str, num_classes: int, size: tuple[int, int]) -> ModelFacts:
