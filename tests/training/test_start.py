@@ -14,8 +14,11 @@ from denselab.config import make_settings
 from denselab.data import Dataset
 from denselab.encoders.origin import Origin
 from denselab.encoders.weights import read_weights
-from denselab.engine.folder import load_engine
+from denselab.engine.folder import load_engine, save_engine
+from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
+from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import CheckpointError
+from denselab.labels import LabelEntry, LabelSpace
 from denselab.report.facts import read_run
 from denselab.training.initial import read_initial
 from denselab.training.network import make_network
@@ -74,6 +77,27 @@ def test_a_model_that_starts_from_another_says_whose_that_was(
         "source": f"model {first / 'model'}, which started from file {weights}",
         "sha256": origin_of(first / "model" / "model.safetensors").sha256,
     }
+
+
+def test_the_network_of_another_model_has_its_encoder(tmp_path: Path) -> None:
+    """`--model deeplabv3plus --init RUN` took the recipe's encoder, so that little of RUN fitted.
+
+    And without --model an --encoder or output_stride that was given was passed over.
+    """
+    architecture = Architecture("deeplabv3plus", 3, "test_efficientnet", 8)
+    space = LabelSpace(tuple(LabelEntry(i, f"class {i}", (i, i, i)) for i in range(3)))
+    spec = ModelSpec(architecture, space, Preprocessing((32, 48), (0.5,) * 3, (0.25,) * 3))
+    save_engine(TorchEngine(spec, architecture.create().eval(), torch.device("cpu")), tmp_path / "first")
+    for given, expected in (
+        ({}, ("test_efficientnet", 8)),
+        ({"model": "deeplabv3plus"}, ("test_efficientnet", 8)),
+        ({"model": "deeplabv3plus", "output_stride": 16}, ("test_efficientnet", 16)),
+        ({"output_stride": 16}, ("test_efficientnet", 16)),
+        ({"encoder": "mobilenetv3_small_050", "output_stride": 16}, ("mobilenetv3_small_050", 16)),
+    ):
+        settings = make_settings({"data": "d", "init": str(tmp_path / "first"), **given})
+        built = make_network(settings, 3, tmp_path / "run").architecture
+        assert (built.encoder, built.output_stride) == expected, given
 
 
 def test_a_run_that_goes_on_looks_for_no_weights(

@@ -60,7 +60,9 @@ def make_network(
     torch.manual_seed(settings.seed)
     initial = read_initial(settings.init, run) if settings.init else None
     if initial is not None and settings.model is None:
-        settings = merged(merged(initial.crf, settings), initial.network)
+        settings = merged(merged(initial.crf, initial.network), settings)
+    elif initial is not None and settings.model == initial.network.model:  # its encoder, unless another is given
+        settings = merged(initial.network, settings)
     settings, chosen = choose_network(settings, pictures, detail)
     if bands is not None and settings.crf_layer and bands.count != 3:
         raise ConfigError(f"`crf_layer` compares RGB colours, but the pictures have {bands.told()}; leave it out")

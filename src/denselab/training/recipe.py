@@ -316,7 +316,7 @@ def _fine_tuning(facts: Facts, rate: float) -> Iterator[Choice]:
         why = f"what ImageNet taught the encoder is kept; the new layers learn {1 / rate:.0f} times as fast"
         yield Choice("encoder_lr_factor", rate, why)
     else:
-        yield Choice("encoder_lr_factor", 1.0, "the encoder starts from scratch, like the rest")
+        yield Choice("encoder_lr_factor", 1.0, "the encoder starts as the rest does")
     yield Choice("freeze_stages", 0, "all stages of the encoder learn")
     if facts.pretrained and facts.statistics and not facts.on_gpu:
         yield Choice("bn_statistics", "pretrained", "ImageNet's are better than those of small batches, and faster")
