@@ -85,6 +85,18 @@ def test_stage_one_labels_the_object_of_its_box_alone(dataset: Dataset) -> None:
     assert crops.names_of("train") == ["a"]
 
 
+def test_a_run_s_split_has_pictures_without_a_crop_too(dataset: Dataset) -> None:
+    """`eval` told of them as added since the training, and did not measure them: 1 of 4 on coco_fruit; nor those of test."""
+    path = dataset.items[0].image
+    bare = [Item("c", path, Source(np.zeros_like(scene())), "val"), Item("d", path, Source(scene()), "test")]
+    crops = object_crops(replace(dataset, items=(*dataset.items, *bare)), (64, 64), quiet=True)
+    assert {split: crops.names_of(split) for split in ("train", "val", "test")} == {
+        "train": ["a"],
+        "val": ["b", "c"],
+        "test": ["d"],
+    }
+
+
 def test_stage_two_has_all_classes(dataset: Dataset, tmp_path: Path) -> None:
     crops = proposal_crops(dataset, (64, 64), "windows", tmp_path, quiet=True)
     seen = [set(np.unique(crops.read_labels(item))) for item in crops.of_split("train")]

@@ -68,8 +68,8 @@ class CropDataset(Dataset):
     )
 
     def names_of(self, split: str) -> list[str]:
-        """The names of the pictures that a split's crops are from: a run's split is one of pictures."""
-        return list(dict.fromkeys(_picture(item).name for item in self.of_split(split)))
+        """The names of a split's pictures, also of those without a crop: a run's split is one of pictures."""
+        return self._whole.names_of(split)
 
     def read_image(self, item: Item) -> Pixels:
         """(h, w, 3) uint8 of a crop, or other bands (types.Pixels), stretched."""

@@ -158,7 +158,7 @@ def write_head(plan: Plan, records: RunRecords, command: str, accelerator: Accel
             "encoding": dataset.encoding,
             "white": dataset.white,
             "labels": space.to_list(),
-            "splits": {split: dataset.names_of(split) for split in dataset.splits},
+            "splits": {split: names for split in ("train", "val", "test") if (names := dataset.names_of(split))},
             "class_pixels": {name: int(n) for name, n in zip(space.names, totals, strict=True)},
             "class_weights": {name: float(w) for name, w in zip(space.names, job.weights.weights, strict=True)},
             "image_sizes": Counter(f"{height}x{width}" for height, width in job.image_sizes),
