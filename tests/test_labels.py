@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from denselab.errors import DataError
-from denselab.labels import LabelEntry, LabelSpace, default_colour
+from denselab.labels import LabelEntry, LabelSpace, default_colour, partners
 
 SPACE = LabelSpace(
     (
@@ -121,3 +121,19 @@ def test_what_is_no_index_has_no_id(index: int) -> None:
         space.decode(np.array([0, index]))
     with pytest.raises(DataError, match="indices have dtype float64"):
         space.decode(np.zeros(2))
+
+
+@pytest.mark.parametrize(
+    ("names", "known", "found"),
+    [
+        (("rust", "Leaf"), ("Rust", "leaf", "sky"), {"rust": "Rust", "Leaf": "leaf"}),
+        (("Rust", "rust"), ("rust", "Rust"), {"Rust": "Rust", "rust": "rust"}),
+        (("Rust", "rust"), ("rust",), {"rust": "rust"}),
+        (("RUST",), ("Rust", "rust"), {}),
+        (("sky",), ("rust",), {}),
+    ],
+)
+def test_names_that_differ_in_capitals_alone_are_not_mixed_up(
+    names: tuple[str, ...], known: tuple[str, ...], found: dict[str, str]
+) -> None:
+    assert partners(names, known) == found

@@ -212,6 +212,29 @@ def labels_line(entries: Iterable[LabelEntry], *, colours: bool = False, classes
     return f"`labels: {text.strip()}`"
 
 
+def partners(names: Iterable[str], known: Iterable[str]) -> dict[str, str]:
+    """The one of `known` that each of some class names means, {name: known name}; a name without one is left out.
+
+    Capitals do not count, but where names of either side differ in them alone: those are classes of their own.
+    """
+    own, others = _by_letters(names), _by_letters(known)
+    found = {}
+    for letters, same in own.items():
+        theirs = others.get(letters, [])
+        found.update({name: name for name in same if name in theirs})
+        if len(same) == len(theirs) == 1:
+            found[same[0]] = theirs[0]
+    return found
+
+
+def _by_letters(names: Iterable[str]) -> dict[str, list[str]]:
+    """Names by what they are without capitals."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(name.casefold(), []).append(name)
+    return found
+
+
 def default_colour(label_id: int) -> Colour:
     """A colour for an id that has none: black for 0, then hues a golden angle apart, so that neighbours differ."""
     if label_id == 0:

@@ -93,6 +93,15 @@ def test_classes_go_by_name(engine: TorchEngine) -> None:
         ensemble_of([Model(engine), Model(replace(engine, spec=replace(engine.spec, label_space=strange)))])
 
 
+def test_classes_that_differ_in_capitals_alone_stay_apart(engine: TorchEngine) -> None:
+    """Both were taken for the last of them, and the ensemble gave the scores of one class twice."""
+    entries = engine.spec.label_space.classes
+    names = LabelSpace((replace(entries[0], name="Rust"), replace(entries[1], name="rust"), *entries[2:]))
+    own, image = replace(engine, spec=replace(engine.spec, label_space=names)), picture()
+    both = joint_plan(ensemble_of([Model(own), Model(own)]))
+    assert probs_of(both, image) == pytest.approx(probs_of(plan_for(engine), image), abs=1e-6)
+
+
 def test_no_network_runs_twice(engine: TorchEngine, tmp_path: Path) -> None:
     other, image = sharper(engine, 2.0), picture()
     joint = joint_of([(engine, None), (other, None)], "mean", cache=ScoreCache(tmp_path))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from numpy.typing import NDArray
 
 from denselab.data import Dataset, Item
@@ -85,6 +86,17 @@ def test_a_folder_that_lacks_a_class_numbers_the_others_otherwise(capsys: pytest
     assert fitted((1, 0), entry(0, "Tree"), entry(1, "ground")) == [0, 1]
 
 
+def test_classes_that_differ_in_capitals_alone_stay_apart() -> None:
+    """ "Rust" and "rust" are two classes to `train`; both were measured as the last of them, on the run's own data too."""
+    model = LabelSpace((entry(0, "ground"), entry(1, "Rust"), entry(2, "rust")))
+    items = (Item("row", Path("row.png"), Drawn((0, 1, 2))),)
+    data = with_labels_of(Dataset(Path("data"), "test", "index", model, items), model, "data")
+    assert data.read_labels(data.items[0])[0].tolist() == [0, 1, 2]
+    one = LabelSpace((entry(0, "ground"), entry(1, "RUST")))
+    with pytest.raises(DataError, match="label 1 'RUST' does not fit"):
+        with_labels_of(Dataset(Path("data"), "test", "index", one, items), model, "data")
+
+
 def test_an_ignored_id_is_no_class_of_the_model() -> None:
     """Where the data's void is 0 and the model's ground is 0, the void was counted as ground."""
     assert fitted((0, 7), replace(VOID, id=0), entry(7, "car")) == [255, 2]
@@ -101,6 +113,29 @@ def test_an_ignored_id_is_no_class_of_the_model() -> None:
 def test_labels_of_the_data_that_do_not_fit(entries: tuple[LabelEntry, ...], message: str) -> None:
     with pytest.raises(DataError, match=message):
         fitted((0,), *entries)
+
+
+@pytest.mark.parametrize(
+    ("model", "data"),
+    [
+        (((0, "class 0"), (1, "class 1")), ((0, "background"), (255, "foreground"))),
+        (((0, "background"), (255, "foreground")), ((0, "class 0"), (1, "class 1"))),
+        (((0, "soil"), (1, "weed")), ((0, "background"), (255, "foreground"))),
+        (((7, "road"), (8, "kerb"), (11, "house")), ((0, "class 0"), (1, "class 1"), (2, "class 2"))),
+    ],
+)
+def test_labels_without_names_get_a_line_that_names_them(
+    model: tuple[tuple[int, str], ...], data: tuple[tuple[int, str], ...]
+) -> None:
+    """Masks of 0 and 255 for a model that learnt 0 and 1: "name the classes alike" did not say how."""
+    own, theirs = (LabelSpace(tuple(entry(*row) for row in rows)) for rows in (model, data))
+    items = (Item("row", Path("row.png"), Drawn(tuple(i for i, _ in data))),)
+    unfit = Dataset(Path("data"), "test", "index", LabelSpace((*theirs.entries, replace(VOID, id=99))), items)
+    with pytest.raises(DataError, match="does not fit") as refused:
+        with_labels_of(unfit, own, "data")
+    line = str(refused.value).partition("write in data.yaml `labels: ")[2].removesuffix("`")
+    mended = with_labels_of(replace(unfit, label_space=LabelSpace.from_list(yaml.safe_load(line))), own, "data")
+    assert mended.read_labels(mended.items[0])[0].tolist() == list(range(len(data)))
 
 
 def test_a_new_class_in_the_runs_data_is_refused_where_it_is_measured_alone() -> None:

@@ -9,7 +9,7 @@ from denselab.data.read.images import picture_size
 from denselab.data.read.tree import first_few, number_of
 from denselab.data.weak_labels import BoxLabels, TagLabels, Weak, background_id, clipped, has_mask
 from denselab.errors import DataError
-from denselab.labels import LabelSpace
+from denselab.labels import LabelSpace, partners
 
 
 def weak_items(records: Sequence[NamedWeak], items: Sequence[Item], space: LabelSpace) -> tuple[list[Item], list[str]]:
@@ -56,9 +56,10 @@ def _source(record: NamedWeak, space: LabelSpace) -> Weak:
 
 
 def _id_of(name: str, record: NamedWeak, space: LabelSpace) -> int:
-    """The id of a class by its name, in any case, or by the id itself."""
+    """The id of a class by its name, or by the id itself. Raises DataError."""
+    meant = partners([name], space.names).get(name)
     for entry in space.classes:
-        if name in (entry.name, str(entry.id)) or name.casefold() == entry.name.casefold():
+        if entry.name == meant or (meant is None and str(entry.id) == name):
             return entry.id
     near = difflib.get_close_matches(name, space.names, n=1, cutoff=0.6)
     hint = f"did you mean {near[0]!r}?" if near else f"the classes are {first_few(space.names, 12)}"

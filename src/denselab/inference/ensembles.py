@@ -21,7 +21,7 @@ from denselab.inference.instances import PRESETS, InstanceWise
 from denselab.inference.joining import Join
 from denselab.inference.plan import Ensemble, Member, plan_for
 from denselab.inference.score_cache import ScoreCache
-from denselab.labels import LabelSpace
+from denselab.labels import LabelSpace, partners
 from denselab.numbers import finite
 
 if TYPE_CHECKING:
@@ -183,11 +183,10 @@ def _require_same_bands(models: Sequence[Model]) -> None:
 
 def _order(first: LabelSpace, own: LabelSpace, number: int) -> tuple[int, ...]:
     """For each class of the first model its index in another. Raises ConfigError where the names differ."""
-    places = {name.casefold(): index for index, name in enumerate(own.names)}
-    wanted = [name.casefold() for name in first.names]
-    if set(wanted) != set(places) or len(wanted) != len(own.names):
+    partner = partners(first.names, own.names)
+    if not len(partner) == first.num_classes == own.num_classes:
         raise ConfigError(
             f"model {number} of the ensemble knows the classes {', '.join(own.names[:12])}, the first model "
             f"{', '.join(first.names[:12])}; an ensemble joins models of the same classes"
         )
-    return tuple(places[name] for name in wanted)
+    return tuple(own.names.index(partner[name]) for name in first.names)

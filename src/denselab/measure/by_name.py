@@ -1,7 +1,7 @@
 """Classes go by name: the labels of a data set in the ids of a model that numbers the same classes otherwise."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, count
 from pathlib import Path
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from denselab.data import Dataset
 from denselab.data.item import LabelSource
 from denselab.errors import DataError
-from denselab.labels import NODATA, LabelEntry, LabelSpace
+from denselab.labels import NODATA, LabelEntry, LabelSpace, labels_line, partners
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +54,9 @@ def with_labels_of(dataset: Dataset, model: LabelSpace, source: str, *, others: 
     Raises DataError with both tables where a class is none of the model's.
     """
     data = dataset.label_space
-    ids_of = _ids_of(data, model, source, others)
+    ids_of, told = ids_in(model, data, source, others=others)
+    for line in told:
+        logger.info(line)
     ignored = [entry for entry in data.entries if entry.role == "ignore"]
     taken = {entry.id for entry in (*model.classes, *data.classes)}
     void = next(i for i in chain((255,), count()) if i not in taken)
@@ -67,14 +69,17 @@ def with_labels_of(dataset: Dataset, model: LabelSpace, source: str, *, others: 
     return replace(dataset, label_space=space, items=items)
 
 
-def _ids_of(data: LabelSpace, model: LabelSpace, source: str, others: bool) -> dict[int, int]:
-    """The model's id of each class of the data."""
-    by_name = {entry.name.casefold(): entry.id for entry in model.classes}
+def ids_in(
+    model: LabelSpace, data: LabelSpace, source: str, *, others: bool = False
+) -> tuple[dict[int, int], tuple[str, ...]]:
+    """The model's id of each class of the data, and what is to be said of it. others, errors: as `with_labels_of`."""
+    known = {entry.name: entry.id for entry in model.classes}
     names = {entry.id: entry.name for entry in model.classes}
+    by_name = {name: known[partner] for name, partner in partners(data.names, model.names).items()}
     bare = [(e.id, e.name) for e in data.classes] == TWO_VALUED  # what 0/255 masks that nobody named are called
-    named = [e for e in data.classes if not (bare or e.name == f"class {e.id}") or e.name.casefold() in by_name]
+    named = [e for e in data.classes if not (bare or e.name == f"class {e.id}") or e.name in by_name]
     unnamed = [e for e in data.classes if e not in named]
-    found = {e.id: by_name[e.name.casefold()] for e in named if e.name.casefold() in by_name}
+    found = {e.id: by_name[e.name] for e in named if e.name in by_name}
     # Where nothing named the labels of the training, the model's class is called by its id, as "class 255".
     found |= {e.id: e.id for e in named if e.id not in found and names.get(e.id) == f"class {e.id}"}
     strangers = [e for e in named if e.id not in found]
@@ -84,16 +89,28 @@ def _ids_of(data: LabelSpace, model: LabelSpace, source: str, others: bool) -> d
         told = ", ".join(f"{e.id} {e.name!r}" for e in strangers[:6])
         raise DataError(
             f"{source}: label {told} does not fit the model, by its name or its id; the data have {_listed(data)}, "
-            f"the model {_listed(model)}; measure on data with the labels of the training, or name the classes alike"
+            f"the model {_listed(model)}; {_remedy(data, model, strangers)}"
         )
+    lines = []
     if moved:
         told = ", ".join(f"{e.name} {e.id} -> {found[e.id]}" for e in moved[:6])
-        logger.info(f"{source} numbers its classes otherwise than the model; they are matched by their names: {told}")
+        lines.append(f"{source} numbers its classes otherwise than the model; they are matched by their names: {told}")
     unnamed = [e for e in unnamed if e not in strangers]
     if unnamed:
         told = ", ".join(f"{e.id} is {names[e.id]}" for e in unnamed[:6])
-        logger.info(f"{source} does not name its labels; they are taken for the model's by their ids: {told}")
-    return found | {e.id: e.id for e in unnamed}
+        lines.append(f"{source} does not name its labels; they are taken for the model's by their ids: {told}")
+    return found | {e.id: e.id for e in unnamed}, tuple(lines)
+
+
+def _remedy(data: LabelSpace, model: LabelSpace, strangers: Sequence[LabelEntry]) -> str:
+    """What to do about labels that do not fit; with a line for data.yaml where nothing names them."""
+    remedy = "measure on data with the labels of the training, or name the classes alike"
+    bare = [(e.id, e.name) for e in data.classes] == TWO_VALUED
+    if data.num_classes != model.num_classes or not all(bare or e.name == f"class {e.id}" for e in strangers):
+        return remedy
+    ordered = [replace(own, id=e.id) for e, own in zip(data.classes, model.classes, strict=True)]
+    line = labels_line((*ordered, *(e for e in data.entries if e.role == "ignore")))
+    return f"{remedy}: if they are the model's in this order, write in data.yaml {line}"
 
 
 def _listed(space: LabelSpace) -> str:
