@@ -137,6 +137,19 @@ def test_pictures_of_the_training_are_never_measured_silently(
     assert "3 of the 4 pictures were trained on" in capsys.readouterr().err
 
 
+def test_pictures_of_more_bits_than_the_training_s_are_told(
+    data: Path, spec: ModelSpec, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They were measured at one white, which `predict` does not know: mIoU 0.56 of label maps that reach 0.99."""
+    dataset = replace(open_dataset(data), white=4095)
+    deep = replace(spec, preprocessing=replace(spec.preprocessing, white=1023))
+    for one, told in ((deep, False), (spec, True)):
+        select(dataset, "val", one)
+        assert (
+            "has pictures of more than 8 bits, the training had 8: 4,095 is white" in capsys.readouterr().err
+        ) == told
+
+
 def test_pictures_without_a_mask_are_never_measured(
     data: Path, spec: ModelSpec, caplog: pytest.LogCaptureFixture
 ) -> None:

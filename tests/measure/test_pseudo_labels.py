@@ -1,5 +1,7 @@
 """A data set with pictures that a model has labelled: what it is sure of, and nothing of what people have labelled."""
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +28,10 @@ def halves(left: tuple[int, ...], right: tuple[int, ...]) -> NDArray[np.uint8]:
     return picture
 
 
-def save(path: Path, pixels: NDArray[np.uint8], level: int = 6) -> None:
-    """level: of the compression, which makes another file of the same pixels."""
+def save(path: Path, pixels: NDArray[np.uint8], compress_level: int = 6) -> None:
+    """compress_level: files of the same pixels differ in their bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path, compress_level=level)
+    Image.fromarray(pixels).save(path, compress_level=compress_level)
 
 
 @pytest.fixture
@@ -48,7 +50,7 @@ def labelled(tmp_path: Path, space: LabelSpace) -> Dataset:
 @pytest.fixture
 def others(tmp_path: Path) -> Path:
     """Pictures without labels: one that the model half knows, one of which it is sure of nothing."""
-    save(tmp_path / "others/known/c.png", halves(RED, BLACK), level=1)
+    save(tmp_path / "others/known/c.png", halves(RED, BLACK), compress_level=0)
     save(tmp_path / "others/grey.png", halves(NOISE, NOISE))
     return tmp_path / "others"
 
@@ -93,19 +95,59 @@ def test_what_is_being_written_names_its_machine(
     assert f"-{HOST}-" in fresh
 
 
+def test_a_picture_with_boxes_alone_is_labelled_by_the_model(
+    labelled: Dataset, others: Path, engine: TorchEngine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its boxes became a mask of background in which they were left open, and it counted as labelled by people."""
+    save(labelled.root / "images/train/w.png", halves(RED, BLACK), compress_level=1)
+    boxes = [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 16, 32]}]
+    images = [{"id": 1, "file_name": "w.png", "height": 32, "width": 32}]
+    table = {"images": images, "annotations": boxes, "categories": [{"id": 1, "name": "red"}]}
+    (labelled.root / "boxes.json").write_text(json.dumps(table))
+    with (labelled.root / "data.yaml").open("a") as file:
+        file.write("boxes: boxes.json\n")
+    places = [others, labelled.root / "images"]
+    made = pseudo_label(Predictor(engine), labelled.root, places, tmp_path / "new", confidence=0.8, quiet=True)
+    assert "1 picture with boxes or tags alone: the model labels them" in capsys.readouterr().err
+    assert made.counts == {"train": 1, "val": 1}
+    assert sorted(Path(name).name for name in made.added) == ["c.png", "w.png"]
+    data = open_dataset(tmp_path / "new")
+    w = next(item for item in data.items if item.name.endswith("w"))
+    assert (data.read_labels(w)[:, :16] == data.label_space.names.index("red")).all()
+
+
+@pytest.mark.parametrize("void", [-1, 65535])
+def test_ignored_ids_that_no_png_of_8_bits_holds_stay_ignored(
+    labelled: Dataset, others: Path, engine: TorchEngine, tmp_path: Path, void: int
+) -> None:
+    """65535 was written as 0, the first class; -1 was taken out of the table, and the label that had it was refused."""
+    for path in (labelled.root / "labels").rglob("*.png"):
+        ids = np.asarray(Image.open(path)).astype(np.int32)
+        Image.fromarray(np.where(ids == 99, void, ids).astype(np.int32)).save(path.with_suffix(".tif"))
+        path.unlink()
+    text = (labelled.root / "data.yaml").read_text()
+    (labelled.root / "data.yaml").write_text(text.replace("id: 99", f"id: {void}"))
+    pseudo_label(Predictor(engine), labelled.root, [others], tmp_path / "new", confidence=0.8, quiet=True)
+    data = open_dataset(tmp_path / "new")
+    for item in data.items:
+        assert (data.read_labels(item)[:, 16:] == data.label_space.ignore_index).all()
+
+
 def test_labelled_pictures_are_not_labelled_again(labelled: Dataset, engine: TorchEngine, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no picture to label: all of them are labelled in"):
         pseudo_label(Predictor(engine), labelled, [labelled.root / "images"], tmp_path / "new", quiet=True)
 
 
-def test_copies_of_labelled_pictures_are_not_labelled_either(
-    labelled: Dataset, others: Path, engine: TorchEngine, tmp_path: Path
+def test_a_copy_of_a_labelled_picture_is_not_labelled_again(
+    labelled: Dataset, others: Path, engine: TorchEngine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """They were known by their path: a copy of a val picture got the model's labels, and trained."""
-    save(others / "copy of b.png", halves(RED, BLACK))
+    """A second round over the same pictures had each twice, with two labels; a copy of one of val came into train."""
+    shutil.copy(labelled.root / "images/val/b.png", others / "copied.png")
     made = pseudo_label(Predictor(engine), labelled, [others], tmp_path / "new", confidence=0.8, quiet=True)
     assert made.added == (str(others / "known/c.png"),)
-    assert not made.skipped
+    assert "1 picture left out: copies of labelled ones, such as" in capsys.readouterr().err
+    with pytest.raises(DataError, match="no picture to label: all of them are labelled in"):
+        pseudo_label(Predictor(engine), tmp_path / "new", [others / "known"], tmp_path / "newer", quiet=True)
 
 
 def test_pictures_that_are_not_there_are_named(

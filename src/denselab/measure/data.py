@@ -86,8 +86,9 @@ def select(
         assert recorded is not None
         dataset, unmeasured = _as_recorded(dataset, known, recorded)
     source = str(_place(data, dataset))
-    dataset, told = _whole_if_undivided(_scored_by_masks(dataset, source), split, source, recorded is not None)
+    dataset, told = _whole_if_undivided(scored_by_masks(dataset, source), split, source, recorded is not None)
     dataset = with_labels_of(dataset, model.label_space, source, others=unmeasured > 0)
+    _warn_of_depth(dataset, model.preprocessing, source)
     dataset = as_model_sees(dataset, model.preprocessing)
     items = sorted(dataset.of_split(split), key=lambda item: item.name)
     if not items:
@@ -100,6 +101,15 @@ def select(
             f"warning: {trained} of the {len(items)} pictures were trained on by {whose}: no measure of new ones"
         )
     return Selection(dataset, items, told, source, bool(known) if recorded else None, unmeasured, trained)
+
+
+def _warn_of_depth(dataset: Dataset, preprocessing: Preprocessing, source: str) -> None:
+    """Say where pictures have more bits than those of the training: `predict` does not read them as they are here."""
+    if dataset.white and preprocessing.white is None and preprocessing.bands is None:
+        logger.warning(
+            f"warning: {source} has pictures of more than 8 bits, the training had 8: {dataset.white:,} is white here, "
+            "while `predict` finds the white of each picture by itself; scale them to 8 bits, all by one number"
+        )
 
 
 def as_model_sees(dataset: Dataset, preprocessing: Preprocessing) -> Dataset:
@@ -144,15 +154,18 @@ def _as_recorded(dataset: Dataset, known: Mapping[str, str], recorded: Recorded 
     return divided(dataset, {**known, **{name: str(split) for name, split in held_out.items()}}), left
 
 
-def _scored_by_masks(dataset: Dataset, source: str) -> Dataset:
-    """The data without the pictures that have boxes or tags alone, which is said. Raises DataError if none is left."""
+def scored_by_masks(dataset: Dataset, source: str, others: str = "not measured, scores need full masks") -> Dataset:
+    """The data without the pictures that have boxes or tags alone, which is said. Raises DataError if none is left.
+
+    others: what becomes of those, in words.
+    """
     masked = tuple(item for item in dataset.items if has_mask(item))
     left = len(dataset.items) - len(masked)
     if not left:
         return dataset
     if not masked:
         raise DataError(f"{source}: no picture has a full mask, and scores need one: add masks of some pictures")
-    logger.info(f"{number_of(left, 'picture')} with boxes or tags alone: not measured, scores need full masks")
+    logger.info(f"{number_of(left, 'picture')} with boxes or tags alone: {others}")
     return replace(dataset, items=masked)
 
 

@@ -17,16 +17,18 @@ import yaml
 from denselab.console import Progress, progress
 from denselab.data import Dataset, open_dataset
 from denselab.data.dataset import require_outside
+from denselab.data.read.tree import number_of
 from denselab.data.recorded import read_recorded
 from denselab.data.seen import digests_of
+from denselab.data.weak_labels import has_mask
 from denselab.errors import ConfigError, DataError, DenseLabError, ResourceError
 from denselab.files import fresh_beside, write_bytes, write_text, writing
-from denselab.inference.inputs import Skipped, Source, find_sources, require_given, skipped_for
+from denselab.inference.inputs import Skipped, Source, distinct, find_sources, require_given, skipped_for
 from denselab.inference.prediction import PNG_IDS, file_table, label_png
 from denselab.inference.predictor import Predictor, load
 from denselab.labels import LabelEntry, LabelSpace
 from denselab.measure.by_name import with_labels_of
-from denselab.measure.data import run_of
+from denselab.measure.data import run_of, scored_by_masks
 from denselab.numbers import finite, flags, listed
 from denselab.paths import deepest_folder, given_path, shortened, why_hidden
 from denselab.types import LabelMap
@@ -78,7 +80,8 @@ def pseudo_label(
     """Write a data set of the labelled pictures and of those that the model labels.
 
     model: trained on `data`, or on its classes; an ensemble is one too.
-    data: the labelled pictures. Their splits stay, as the model's run had them.
+    data: the labelled pictures. Their splits stay, as the model's run had them. Those that have boxes or tags alone are
+        labelled by the model, as the others are.
     pictures: files, folders or patterns; those of `data` and copies of them are left out.
     out: a new folder; pictures are copied into it.
     confidence: the probability from which a pixel gets the model's class, 0 to 1.
@@ -91,9 +94,9 @@ def pseudo_label(
         raise ConfigError(f"`confidence` {confidence:g}; a probability above 0, at most 1: 0.9 is usual")
     target = _empty_folder(given_path(out, "`out`"))
     predictor = model if isinstance(model, Predictor) else load(model, device)
-    dataset = _labelled(predictor, data)
+    dataset, weak = _labelled(predictor, data)
     require_outside(dataset, target)
-    sources, skipped = _unlabelled(dataset, places, target)
+    sources, skipped = _unlabelled(dataset, weak, places, target)
     fresh = fresh_beside(target)
     try:
         with progress("pseudo-label", len(dataset.items) + len(sources), "pictures", quiet) as bar:
@@ -120,39 +123,59 @@ def _empty_folder(out: Path) -> Path:
     return out
 
 
-def _labelled(predictor: Predictor, data: str | Path | Dataset) -> Dataset:
-    """The labelled pictures with the model's classes, an id for what is ignored, and the splits of the run."""
+def _labelled(predictor: Predictor, data: str | Path | Dataset) -> tuple[Dataset, list[Source]]:
+    """The pictures with masks, with the model's classes and the splits of the run.
+
+    And the pictures that have boxes or tags alone, which is said.
+    """
     dataset = data if isinstance(data, Dataset) else open_dataset(data)
     if dataset.bands is not None:
         raise ConfigError(f"{dataset.root}: pictures of other bands than RGB cannot be joined with others yet")
     run = run_of(predictor.folder)
     recorded = read_recorded(run) if run else None
     known = recorded.splits_in(dataset) if recorded else {}
+    weak = [Source(item.image, PurePosixPath(item.name)) for item in dataset.items if not has_mask(item)]
+    dataset = scored_by_masks(dataset, str(dataset.root), "the model labels them, as the pictures without labels")
     dataset = with_labels_of(dataset, predictor.label_space, str(dataset.root))
     items = tuple(replace(item, split=known.get(item.name, item.split)) for item in dataset.items)
+    return replace(dataset, items=items), weak
+
+
+def _table_of_pngs(dataset: Dataset) -> LabelSpace:
+    """The label table of what is written, with an id for what is ignored. Raises ConfigError where no PNG holds it."""
     space = dataset.label_space
     if min(entry.id for entry in space.classes) < 0 or max(entry.id for entry in space.classes) >= PNG_IDS:
         raise ConfigError(f"{dataset.root}: the label ids do not fit into a PNG (0 to {PNG_IDS - 1}); number them anew")
-    entries = tuple(entry for entry in space.entries if entry.id >= 0)  # what is ignored below 0 fits no PNG
+    top = 255 if max(entry.id for entry in space.classes) <= 255 else PNG_IDS - 1
+    entries = tuple(entry for entry in space.entries if 0 <= entry.id <= top)  # other ignored ids do not fit
     if all(entry.role != "ignore" for entry in entries):
         void = next(i for i in (space.ignore_index, *range(PNG_IDS)) if i not in {entry.id for entry in entries})
         entries = (*entries, LabelEntry(void, "ignored", (255, 255, 255), "ignore"))
-    space = LabelSpace(entries)
-    return replace(dataset, items=items, label_space=space)
+    return LabelSpace(entries)
 
 
-def _unlabelled(dataset: Dataset, places: Sequence[str], out: Path) -> tuple[list[Source], list[Skipped]]:
-    """The pictures to label. Raises NoSuchPath where none was given that exists, DataError where none is left."""
+def _unlabelled(
+    dataset: Dataset, weak: Sequence[Source], places: Sequence[str], out: Path
+) -> tuple[list[Source], list[Skipped]]:
+    """The pictures to label, those with boxes or tags alone among them.
+
+    Raises NoSuchPath where none was given that exists, DataError where none is left.
+    """
     sources, skipped = find_sources(places, out)
     if not sources:
         require_given(places)
-    labelled = set(digests_of(item.image for item in dataset.items)) - {""}
-    digests = digests_of(source.path for source in sources)
-    others = [source for source, digest in zip(sources, digests, strict=True) if digest not in labelled]
+    labelled = {item.image.resolve() for item in dataset.items}
+    others = {source.path.resolve(): source for source in (*sources, *weak)}
+    others = {path: source for path, source in others.items() if path not in labelled}
+    known = set(digests_of(labelled)) - {""}
+    copies = [path for path, digest in zip(others, digests_of(others), strict=True) if digest in known]
+    if copies:
+        logger.info(f"{number_of(len(copies), 'picture')} left out: copies of labelled ones, such as {copies[0]}")
+        others = {path: source for path, source in others.items() if path not in copies}
     if not others:
         reason = f"{skipped[0].path}: {skipped[0].reason}" if skipped else f"all of them are labelled in {dataset.root}"
         raise DataError(f"no picture to label: {reason}")
-    return others, skipped
+    return distinct(others.values()), skipped
 
 
 class _Writer:
@@ -168,7 +191,7 @@ class _Writer:
         window: tuple[int, int] | None,
     ) -> None:
         self.dataset, self.predictor, self.out = dataset, predictor, out
-        self.space, self.confidence, self.tta, self.window = dataset.label_space, confidence, tta, window
+        self.space, self.confidence, self.tta, self.window = _table_of_pngs(dataset), confidence, tta, window
         self.counts: dict[str, int] = {}
         self.added: list[str] = []
         self.unsure: dict[str, float] = {}
