@@ -124,6 +124,30 @@ def test_frozen_normalisation_stays_frozen_without_the_file(tmp_path: Path) -> N
     assert network.started_from == Origin("hub timm/resnet101", "0" * 64)
 
 
+@pytest.mark.parametrize("name", ["unet_small", "fcn16s", "deeplabv3plus"])
+def test_classes_of_the_model_it_starts_from_go_by_name(name: str, tmp_path: Path) -> None:
+    """With as many classes in another order every tensor fitted, and each class began with the scores of another."""
+    encoder = {"fcn16s": "test_resnet", "deeplabv3plus": "test_efficientnet"}.get(name)
+    space = LabelSpace(tuple(LabelEntry(i, n, (i, i, i)) for i, n in enumerate(("sky", "road", "tree", "car"))))
+    architecture = Architecture(name, 4, encoder)
+    torch.manual_seed(0)
+    network = architecture.create().eval()
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    spec = ModelSpec(architecture, space, Preprocessing((32, 32), (0.5, 0.5, 0.5), (0.2, 0.2, 0.2)))
+    save_engine(TorchEngine(spec, network, torch.device("cpu")), tmp_path / "model")
+    settings = make_settings({"data": "d", "init": str(tmp_path / "model"), "pretrained": "no"})
+    images, order = torch.rand(1, 3, 32, 32), [2, 0, 3, 1]
+    for names in (space.names, tuple(space.names[i] for i in order)):
+        made = make_network(settings, 4, tmp_path / "run", classes=names)
+        told = next(choice.reason for choice in made.choices if choice.key == "init")
+        assert ("put in the order of these labels" in told) == (names != space.names)
+        logits, wanted = made.model.eval()(images), network(images)
+        assert torch.allclose(logits, wanted if names == space.names else wanted[:, order], atol=1e-5)
+    others = make_network(settings, 4, tmp_path / "run", classes=("sky", "road", "tree", "bus"))
+    assert "it knows car in place of classes here" in next(c.reason for c in others.choices if c.key == "init")
+
+
 def test_an_exported_model_has_no_weights_to_start_from(exported_folder: Path, tmp_path: Path) -> None:
     """It was called no config of a model folder: KeyError('model.safetensors')."""
     with pytest.raises(CheckpointError, match=r"holds an exported model \(model.onnx\) without model.safetensors"):

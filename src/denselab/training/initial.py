@@ -1,14 +1,16 @@
 """Initial weights from another model: tensors that fit are copied, the rest start fresh, and both are reported."""
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from denselab.config import Settings, make_settings
 from denselab.crf_layer.with_crf import plain_name
+from denselab.data.read.tree import first_few
 from denselab.encoders.origin import Origin
 from denselab.encoders.weights import for_channels
 from denselab.engine.folder import network_files
@@ -17,6 +19,7 @@ from denselab.engine.spec import Architecture
 from denselab.engine.stored_spec import spec_of
 from denselab.errors import CheckpointError, ConfigError, NoSuchPath
 from denselab.files import read_member, unpack_json
+from denselab.labels import partners
 from denselab.models.base import SegmentationModel
 from denselab.run_folder import MODEL_CONFIG, WEIGHTS, find_model_folder, has_state
 from denselab.tensors import require_finite, unpack_tensors
@@ -35,6 +38,7 @@ class Initial:
     frozen_norm: as in engine.spec.Architecture.
     origin: the folder, what it started from in turn, and the sha256 of its weights; without the sha256 for a resumed
         run.
+    classes: their names, by index.
     """
 
     folder: Path
@@ -45,6 +49,7 @@ class Initial:
     tensors: Mapping[str, Tensor]
     frozen_norm: bool
     origin: Origin
+    classes: tuple[str, ...] = ()
 
 
 def read_initial(folder: str | Path, run: Path) -> Initial:
@@ -71,7 +76,7 @@ def read_initial(folder: str | Path, run: Path) -> Initial:
     require_finite(tensors, str(found / WEIGHTS))
     origin = _origin(found, spec.started_from, files.get(WEIGHTS))
     given = preprocessing.mean, preprocessing.std, tensors, stored.frozen_norm
-    return Initial(found, network, _crf_settings(stored, source), *given, origin)
+    return Initial(found, network, _crf_settings(stored, source), *given, origin, spec.label_space.names)
 
 
 def _origin(folder: Path, before: Origin | None, weights: bytes | None) -> Origin:
@@ -86,6 +91,41 @@ def _crf_settings(architecture: Architecture, source: str) -> Settings:
         return make_settings({}, source)
     values = {f"crf_{key}": value for key, value in asdict(architecture.crf_layer).items()}
     return make_settings({"crf_layer": True, **values}, source)
+
+
+def in_order_of(classes: Sequence[str], initial: Initial, architecture: Architecture) -> tuple[Initial, str]:
+    """The weights with their classes in the order of these names, and what is to be said of that; "" for nothing.
+
+    architecture: of the network that they are for. Other classes stay as they are; where their number is another, the
+    layers of the classes start fresh anyway.
+    """
+    if len(classes) != len(initial.classes) or tuple(classes) == initial.classes:
+        return initial, ""
+    partner = partners(classes, initial.classes)
+    if len(partner) < len(classes):
+        strangers = [name for name in initial.classes if name not in partner.values()]
+        return initial, f"; it knows {first_few(strangers)} in place of classes here, whose layers begin with theirs"
+    order = torch.tensor([initial.classes.index(partner[name]) for name in classes])
+    axes = _class_axes(architecture)
+    tensors = dict(initial.tensors)
+    for name in tensors:
+        for axis in axes.get(plain_name(name), ()):
+            tensors[name] = tensors[name].index_select(axis, order)
+    told = "" if order.tolist() == sorted(order.tolist()) else "; its classes are put in the order of these labels"
+    return replace(initial, tensors=tensors), told
+
+
+def _class_axes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
+    """The axes that count classes, of the tensors that have some: those that are longer with one class more."""
+    with torch.device("meta"):
+        own, larger = (
+            replace(architecture, num_classes=architecture.num_classes + more).create().state_dict() for more in (0, 1)
+        )
+    found = {
+        plain_name(name): tuple(axis for axis, length in enumerate(tensor.shape) if larger[name].shape[axis] != length)
+        for name, tensor in own.items()
+    }
+    return {name: axes for name, axes in found.items() if axes}
 
 
 def start_from(model: SegmentationModel, initial: Initial) -> str:

@@ -129,7 +129,9 @@ def prepare_job(settings: Settings, dataset: Dataset, run: Path, started: float)
     sizes, sized = picture_sizes(train_items), not settings.imgsz
     looked_at = sized or takes_any_network(settings)
     detail = find_detail(dataset, _masked(dataset), median_size(sizes)) if looked_at else None
-    network = make_network(settings, dataset.label_space.num_classes, run, bands, len(train_items), detail)
+    space = dataset.label_space
+    given = bands, len(train_items), detail
+    network = make_network(settings, space.num_classes, run, *given, space.names)
     begin_layers(network.model, torch.device(device), precision_on(device, settings.precision))
     facts = _facts(dataset, median_size(sizes), network, device, detail if sized else None)
     speed = _pictures_per_second(network.model, facts, settings) if sized and settings.time else None

@@ -1,5 +1,6 @@
 """The network of a run: its kind, its CRF layer if any, and the weights it starts from."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from denselab.errors import ConfigError
 from denselab.models.base import SegmentationModel
 from denselab.run_folder import has_state
 from denselab.training.detail import Detail
-from denselab.training.initial import read_initial, start_from
+from denselab.training.initial import in_order_of, read_initial, start_from
 from denselab.training.recipe import Choice, choose_network
 from denselab.training.records import read_start
 
@@ -49,12 +50,14 @@ def make_network(
     bands: SpectralBands | None = None,
     pictures: int | None = None,
     detail: Detail | None = None,
+    classes: Sequence[str] = (),
 ) -> Network:
     """Build the network that settings ask for, from `init`, ImageNet weights or scratch; `seed` sets random numbers.
 
     run: the run's folder; the weights of a resumed run are already there.
     bands: of the pictures; None for RGB.
     pictures, detail: as for `choose_network`.
+    classes: names by index, by which those of `init` are found; (): not known.
     Raises ConfigError, CheckpointError.
     """
     torch.manual_seed(settings.seed)
@@ -74,7 +77,8 @@ def make_network(
     started = []
     if initial is not None and initial.tensors:
         frozen = "; batch normalisation stays frozen as it is there" if architecture.frozen_norm else ""
-        started = [Choice("init", settings.init, start_from(model, initial) + frozen)]
+        initial, told = in_order_of(classes, initial, architecture)
+        started = [Choice("init", settings.init, start_from(model, initial) + told + frozen)]
         start = initial.origin
     mean, std = (initial.mean, initial.std) if initial else model_preprocessing(architecture.name, architecture.encoder)
     if bands is not None:
