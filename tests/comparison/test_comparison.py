@@ -115,8 +115,9 @@ def test_a_second_start_is_refused(done: Comparison, tiny_data: Dataset, tmp_pat
         require_new(tmp_path / "file")
     with pytest.raises(ConfigError, match="already holds a comparison; continue it with `resume`"):
         compare(tiny_data.root, out=done.out, models=MODELS)
-    with pytest.raises(ConfigError, match="compares on"):
-        resumed_plan(done.out, Plan(str(tmp_path), candidates_of(None), DEFAULT_BUDGET))
+    write_plan(tmp_path / "empty", Plan("data", candidates_of(MODELS), DEFAULT_BUDGET))
+    with pytest.raises(ConfigError, match="compares on data, not on"):
+        resumed_plan(tmp_path / "empty", Plan(str(tmp_path), candidates_of(None), DEFAULT_BUDGET))
 
 
 def test_existing_models_take_part_and_those_that_saw_the_pictures_are_named(

@@ -3,17 +3,33 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from denselab.comparison import measuring
+from denselab.comparison.compare import _require_same_classes
 from denselab.comparison.data import open_data
-from denselab.comparison.measuring import cost_of, existing_key, measure_all, read_cost, read_counted, undisturbed
+from denselab.comparison.measuring import (
+    StoredLabels,
+    cost_of,
+    existing_key,
+    measure_all,
+    read_cost,
+    read_counted,
+    undisturbed,
+    write_measured,
+)
 from denselab.comparison.plan import Plan
 from denselab.comparison.ways import WAYS
-from denselab.data import open_dataset
-from denselab.errors import CheckpointError
+from denselab.data import Dataset, Item, open_dataset
+from denselab.data.item import FileLabels
+from denselab.errors import CheckpointError, DataError
+from denselab.evaluation.evaluation import count_pictures
 from denselab.inference.instances import InstanceWise
 from denselab.inference.predictor import Predictor, load
+from denselab.labels import LabelEntry, LabelSpace
+from denselab.measure.evaluate import Measured
+from denselab.measure.kept import KeptLabels
 from denselab.training.trial import Step
 
 
@@ -23,6 +39,38 @@ def test_a_damaged_cost_is_told(content: str, tmp_path: Path) -> None:
     (tmp_path / "measured" / "a" / "cost.json").write_text(content)
     with pytest.raises(CheckpointError, match=r"cost\.json is damaged .*remove it, then `resume` measures again"):
         read_cost(tmp_path, "a")
+
+
+def test_a_model_that_numbers_its_classes_otherwise_is_told_in_those_of_the_data(tmp_path: Path) -> None:
+    """When all had been trained, the comparison was refused for it: "a ranking needs every model on the same classes"."""
+    space, own = (
+        LabelSpace(tuple(LabelEntry(i, name, (i, i, i)) for i, name in enumerate(names)))
+        for names in (("ground", "rust", "leaf"), ("Ground", "Leaf", "Rust"))
+    )
+    truth, found = np.array([[0, 1, 2, 2]], np.uint8), np.array([[0, 1, 1, 2]], np.uint8)
+    kept, turn = KeptLabels(), np.array([0, 2, 1], np.uint8)
+    kept.keep("p", turn[found])
+    dataset = Dataset(tmp_path, "test", "index", own, (Item("p", tmp_path / "p.png", FileLabels(tmp_path / "p.png")),))
+    measured = Measured(count_pictures([("p", turn[truth], turn[found])], own), kept, dataset, dataset.items)
+    write_measured(measured, space, tmp_path / "measured" / "m", "plain")
+    told = read_counted(tmp_path, "m", "plain")
+    assert told is not None
+    assert told.evaluation.to_dict() == count_pictures([("p", truth, found)], space).to_dict()
+    stored = StoredLabels(tmp_path, ["m"])
+    assert (stored["p"] == found).all()
+    stored.close()
+
+
+def test_a_model_of_further_classes_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    """It was refused when all had been trained."""
+    space, more = (
+        LabelSpace(tuple(LabelEntry(i, name, (i, i, i)) for i, name in enumerate(names)))
+        for names in (("ground", "rust"), ("ground", "moss", "rust"))
+    )
+    dataset = Dataset(tmp_path, "test", "index", space, ())
+    with pytest.raises(DataError, match="runs/old knows moss, which data does not have.*`labels` in data.yaml"):
+        _require_same_classes(more, "runs/old", dataset, "data")
+    _require_same_classes(space, "runs/old", dataset, "data")
 
 
 def planned(data: Path, runs: tuple[Path, ...], **more: Any) -> Plan:

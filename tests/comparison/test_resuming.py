@@ -16,6 +16,7 @@ from denselab.comparison.measuring import Cost, measure_all
 from denselab.comparison.plan import DEFAULT_BUDGET, Candidate, Plan, candidates_of, write_plan
 from denselab.comparison.result import gather
 from denselab.data import open_dataset
+from denselab.data.recorded import class_pixels
 from denselab.errors import ConfigError, ResourceError
 from denselab.files import write_json
 from denselab.lock import only_writer
@@ -115,6 +116,43 @@ def test_pictures_added_meanwhile_change_nothing(tmp_path: Path, folds: int) -> 
     later = open_data(plan, out).of(plan.members()[0])
     assert {split: later.names_of(split) for split in ("train", "val")} == splits
     assert sum(map(len, splits.values())) == 8
+
+
+def test_a_comparison_goes_on_with_its_data_wherever_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was refused from another folder, where `data` led elsewhere, and after the data were moved; and a `data` of
+    that other folder would have been taken. Of corrected labels, from which a network that joins learns, nothing was
+    said."""
+    rng = np.random.default_rng(0)
+    for home in ("here", "there"):
+        for name in "abcdefgh":
+            for folder, shape in (("images", (12, 16, 3)), ("labels", (12, 16))):
+                (tmp_path / home / "data" / folder).mkdir(parents=True, exist_ok=True)
+                pixels = rng.integers(0, 256 if folder == "images" else 2, shape).astype(np.uint8)
+                Image.fromarray(pixels).save(tmp_path / home / "data" / folder / f"{name}.png")
+    monkeypatch.chdir(tmp_path / "here")
+    out, plan = tmp_path / "out", Plan("data", (Candidate("unet_small"), Candidate("segnet_basic")), ("steps", 1.0))
+    write_plan(out, plan)
+    begun = open_data(plan, out).dataset
+    splits = {split: begun.names_of(split) for split in ("train", "val")}
+    seen = {"class_pixels": class_pixels(begun, splits["train"])}
+    record = {"path": str(begun.root.resolve()), "splits": splits, **seen}
+    write_json(out / "runs" / "unet_small" / DATASET, record)
+    monkeypatch.chdir(tmp_path / "there")
+    with pytest.raises(ConfigError, match=r"out compares on .*here/data, and data is other data"):
+        open_data(resumed_plan(out, Plan("data", candidates_of(None), DEFAULT_BUDGET)), out)
+    first = tmp_path / "here" / "data" / "labels" / f"{Path(splits['train'][0]).name}.png"
+    kept = first.read_bytes()
+    Image.fromarray(np.ones((12, 16), np.uint8)).save(first)
+    capsys.readouterr()
+    open_data(resumed_plan(out, Plan(str(tmp_path / "here" / "data"), candidates_of(None), DEFAULT_BUDGET)), out)
+    assert "labels of training pictures have changed since the comparison began" in capsys.readouterr().err
+    first.write_bytes(kept)
+    (tmp_path / "here" / "data").rename(tmp_path / "moved")
+    for place in ("../moved", tmp_path / "moved"):
+        again = open_data(resumed_plan(out, Plan(str(place), candidates_of(None), DEFAULT_BUDGET)), out).dataset
+        assert {split: again.names_of(split) for split in ("train", "val")} == splits
 
 
 def test_a_resumed_comparison_can_get_further_models(tmp_path: Path) -> None:

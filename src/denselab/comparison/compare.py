@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from denselab.comparison import page, paper_tables
-from denselab.comparison.data import Data, common_sizes, open_data, write_folds
+from denselab.comparison.data import Data, begun_run, common_sizes, open_data, write_folds
 from denselab.comparison.document import document
 from denselab.comparison.joined import with_ensemble
 from denselab.comparison.measuring import existing_folder, measure_all
@@ -30,13 +30,16 @@ from denselab.comparison.result import Comparison, gather
 from denselab.comparison.ways import ALL_WAYS
 from denselab.config import make_settings
 from denselab.config.settings import LENGTHS
+from denselab.data import Dataset
 from denselab.data.dataset import require_outside
-from denselab.errors import ConfigError, ResourceError
+from denselab.data.read.tree import first_few
+from denselab.errors import ConfigError, DataError, ResourceError
 from denselab.files import to_json, write_json, write_text
 from denselab.inference.predictor import load
 from denselab.inspection.subject import find_subject
+from denselab.labels import LabelSpace
 from denselab.lock import only_writer
-from denselab.measure.by_name import with_labels_of
+from denselab.measure.by_name import ids_in
 from denselab.numbers import flags, listed
 from denselab.paths import deepest_folder, given_path, shortened, why_hidden
 from denselab.run_folder import REPORT
@@ -143,15 +146,17 @@ def require_new(out: Path) -> None:
 def resumed_plan(
     out: Path, asked: Plan, models: str | Sequence[str] | None = None, given: Mapping[str, object] | None = None
 ) -> Plan:
-    """The stored plan; models that are given take the place of the stored ones, so that some can be added.
+    """The stored plan, on the data where they are now; models that are given take the place of the stored ones.
 
     asked: what was given now, but for its candidates.
     given: of its fields that may be what is usual: what was given, None where nothing was.
     Raises ConfigError where there is no comparison, one of other data, and where another setting is given than it has.
+    Once a run has begun, `open_data` sees whether the data are others.
     """
     plan = read_plan(out)
-    if Path(plan.data).resolve() != Path(asked.data).resolve():
+    if begun_run(out) is None and Path(plan.data).resolve() != Path(asked.data).resolve():
         raise ConfigError(f"{out} compares on {plan.data}, not on {asked.data}; give the same data, or another `out`")
+    plan = replace(plan, data=asked.data)
     _require_same(out, plan, asked, given or {})
     if models is not None:
         plan = replace(plan, candidates=candidates_of(models))
@@ -193,11 +198,21 @@ def prepare(plan: Plan, out: Path, device: str = "auto") -> tuple[Plan, Data]:
     data = open_data(plan, out)
     require_outside(data.dataset, out)
     for run in plan.existing:
-        with_labels_of(data.dataset, load(existing_folder(run), device).label_space, plan.data)
+        _require_same_classes(load(existing_folder(run), device).label_space, run, data.dataset, plan.data)
     if plan.imgsz is None and plan.candidates:
         imgsz, crop = common_sizes(data.of(plan.members()[0]), device, plan.given.get("crop"))
         plan = replace(plan, imgsz=imgsz, given={**plan.given, **({"crop": [*crop]} if crop else {})})
     return plan, data
+
+
+def _require_same_classes(model: LabelSpace, run: str, dataset: Dataset, source: str) -> None:
+    """Raise DataError where the labels do not fit a model, or the model knows further classes."""
+    ids, _ = ids_in(model, dataset.label_space, source)
+    if more := [entry.name for entry in model.classes if entry.id not in ids.values()]:
+        raise DataError(
+            f"{run} knows {first_few(more)}, which {source} does not have; what is compared has the same classes: "
+            "add them to `labels` in data.yaml, where a class may be absent, or leave the model out"
+        )
 
 
 def run_plan(plan: Plan, out: Path, device: str = "auto", cache: bool = True) -> Comparison:

@@ -1,6 +1,7 @@
 """The data of a comparison: opened once, checked once, with the folds that all members share."""
 
 import csv
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,9 +12,10 @@ from denselab.config import make_settings
 from denselab.data import Dataset, open_dataset
 from denselab.data.folds import folds_of, held_out
 from denselab.data.item import Item
+from denselab.data.recorded import Recorded
 from denselab.engine.device import resolve_device
 from denselab.engine.torch_engine import most_pixels
-from denselab.errors import CheckpointError, DataError
+from denselab.errors import CheckpointError, ConfigError, DataError
 from denselab.files import write_text
 from denselab.run_folder import DATASET
 from denselab.runtime import cpu_count
@@ -21,6 +23,9 @@ from denselab.shown import cell, csv_text
 from denselab.training.detail import find_detail
 from denselab.training.preflight import median_size, picture_sizes
 from denselab.training.recipe import Facts, choose_recipe
+from denselab.training.resume import begun_with, changed_labels
+
+logger = logging.getLogger(__name__)
 
 FOLDS = "folds.csv"
 
@@ -45,13 +50,16 @@ def open_data(plan: Plan, out: Path) -> Data:
     """The data of a plan; once a run of the comparison has begun, in the split or the folds that it began with.
 
     Pictures that were added since are left out, so that networks that join later learn from the same ones.
-    Raises DataError where nothing can be trained or measured, ConfigError.
+    Raises DataError where nothing can be trained or measured, ConfigError, also where a run began with other data.
     """
     settings = make_settings({**plan.given, "data": plan.data, "seed": plan.seeds[0]})
+    begun = begun_run(out)
     if plan.candidates:
-        dataset = open_for_training(settings, _begun(out))
+        dataset = open_for_training(settings, begun)
     else:  # nothing is trained: the data need no training pictures
         dataset = open_dataset(plan.data, val_fraction=settings.val_fraction, seed=settings.seed)
+    if begun is not None and (recorded := begun_with(begun)) is not None:
+        _require_same_data(dataset, recorded, plan.data, out)
     if not plan.folds:
         if not dataset.of_split(plan.split):
             raise DataError(f"{dataset.root} has no picture in {plan.split}; it has {', '.join(dataset.splits)}")
@@ -60,7 +68,21 @@ def open_data(plan: Plan, out: Path) -> Data:
     return Data(dataset, _read(stored, dataset) if stored.is_file() else folds_of(dataset, plan.folds, plan.seeds[0]))
 
 
-def _begun(out: Path) -> Path | None:
+def _require_same_data(dataset: Dataset, recorded: Recorded, source: str, out: Path) -> None:
+    """Raise ConfigError where a comparison that goes on has other data; say where training labels have changed."""
+    known = recorded.splits_in(dataset)
+    if not known:
+        raise ConfigError(
+            f"{out} compares on {recorded.root}, and {source} is other data; give the same, or another `out`"
+        )
+    if set(recorded.of_split("train")) <= set(known) and (told := changed_labels(dataset, recorded)):
+        logger.warning(
+            f"warning: labels of training pictures have changed since the comparison began ({told}): networks trained "
+            "from now on learn from other labels than those before"
+        )
+
+
+def begun_run(out: Path) -> Path | None:
     """A run of the comparison that has told its pictures; None before the first."""
     found = sorted((out / RUNS).glob(f"*/**/{DATASET}"))
     return out / RUNS / found[0].relative_to(out / RUNS).parts[0] if found else None

@@ -102,4 +102,5 @@ def _measure(
     chosen = select(dataset, plan.split, loaded[0].spec, loaded[0].folder, {})
     logger.info(f"measuring {folder.name}")
     joint = joint_of(networks_of(loaded), "mean", cache=cache)
-    write_measured(measure(joint.plan(), chosen.dataset, chosen.items, what=folder.name), folder, PLAIN)
+    measured = measure(joint.plan(), chosen.dataset, chosen.items, what=folder.name)
+    write_measured(measured, dataset.label_space, folder, PLAIN)

@@ -27,6 +27,8 @@ from denselab.evaluation.tables import evaluation_json
 from denselab.files import unpack_json, write_bytes, write_json, write_text
 from denselab.inference.predictor import Predictor, load
 from denselab.inspection.summary import summary_of
+from denselab.labels import LabelSpace
+from denselab.measure.by_name import ids_in
 from denselab.measure.evaluate import Measured, evaluate
 from denselab.neighbours import load_now
 from denselab.run_folder import find_model_folder
@@ -126,17 +128,28 @@ def _measure(ways: Sequence[str], model: str, key: str, dataset: Dataset, split:
     for way in missing:
         logger.info(f"measuring {key}, {WAYS[way].heading}")
         measured = evaluate(predictor, dataset, split, **WAYS[way].options)
-        write_measured(measured, folder, way)
+        write_measured(measured, dataset.label_space, folder, way)
     items = sorted(dataset.of_split(split), key=lambda item: item.name)
     write_json(folder / COST, asdict(cost_of(predictor, dataset, items)))
 
 
-def write_measured(measured: Measured, folder: Path, way: str) -> None:
-    """Keep what was counted in one way; of LABELS the label maps too."""
+def write_measured(measured: Measured, space: LabelSpace, folder: Path, way: str) -> None:
+    """Keep what was counted in one way, with the classes of the comparison's data; of LABELS the label maps too.
+
+    space: of the data. A model that was trained before may number its classes otherwise.
+    """
+    own = measured.dataset.label_space
+    ids, _ = ids_in(own, space, "the data")
+    index = {entry.id: position for position, entry in enumerate(own.classes)}
+    order = [index[ids[entry.id]] for entry in space.classes]
     if way in LABELS:
-        maps = {item.name: measured.kept[item.name] for item in measured.items}
+        rows, void = own.ignore_index + 1, space.ignore_index
+        table: LabelMap = np.full(rows, void, np.uint8) if void == 255 else np.full(rows, void, np.uint16)
+        table[order] = range(len(order))
+        maps = {item.name: table[measured.kept[item.name]] for item in measured.items}
         write_bytes(folder / LABELS[way], _packed(maps))
-    write_text(folder / f"{way}.json", evaluation_json(measured.evaluation, measured.facts()))
+    evaluation = measured.evaluation.in_order(space.names, order)
+    write_text(folder / f"{way}.json", evaluation_json(evaluation, measured.facts()))
 
 
 def cost_of(predictor: Predictor, dataset: Dataset, items: list[Item]) -> Cost:

@@ -76,13 +76,18 @@ def changed(stored: Settings, settings: Settings, run: Path) -> Settings:
     return merged(stored, settings)
 
 
+def begun_with(run: Path) -> Recorded | None:
+    """What a run tells of the data that it began with; None before it began. Raises CheckpointError."""
+    folders = [run, *sorted(run.glob("stage-*"))]  # of a staged run, the first stages alone may have begun
+    return next((found for found in map(read_recorded, folders) if found), None)
+
+
 def divided_as_recorded(dataset: Dataset, run: Path) -> Dataset:
     """The data under the split that a run began with; pictures that were added since are left out, which is said.
 
     Without dataset.json, the data as they come. Raises ConfigError where none of the run's pictures is there.
     """
-    folders = [run, *sorted(run.glob("stage-*"))]  # of a staged run, the first stages alone may have begun
-    recorded = next((found for found in map(read_recorded, folders) if found), None)
+    recorded = begun_with(run)
     if recorded is None:
         return dataset
     known = recorded.splits_in(dataset) or recorded.splits_by_name(dataset)
@@ -138,12 +143,16 @@ def compare_processes(now: int, records: RunRecords) -> None:
         )
 
 
-def _require_same_labels(dataset: Dataset, recorded: Recorded) -> None:
-    """Raise ConfigError where the training labels have other numbers of pixels than when the run began."""
+def changed_labels(dataset: Dataset, recorded: Recorded) -> str:
+    """Which classes have other numbers of pixels in the training labels than when a run began; "" for none."""
     now = class_pixels(dataset, recorded.of_split("train"))
     other = [name for name, n in recorded.class_pixels.items() if now.get(name, n) != n]
-    if other:
-        told = ", ".join(f"{name} {recorded.class_pixels[name]} -> {now[name]} pixels" for name in other[:4])
+    return ", ".join(f"{name} {recorded.class_pixels[name]} -> {now[name]} pixels" for name in other[:4])
+
+
+def _require_same_labels(dataset: Dataset, recorded: Recorded) -> None:
+    """Raise ConfigError where the training labels have other numbers of pixels than when the run began."""
+    if told := changed_labels(dataset, recorded):
         raise ConfigError(
             f"`resume`: the labels of the training pictures in {dataset.root} have changed since the run began "
             f"({told}); restore them, or start a new run with another `out`"
