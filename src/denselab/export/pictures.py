@@ -15,7 +15,7 @@ from denselab.data import Dataset, Item
 from denselab.data.dataset import open_as_named
 from denselab.data.draw.synthetic import write_synthetic
 from denselab.data.feed.resize import resize_image
-from denselab.data.recorded import divided, read_recorded
+from denselab.data.recorded import Recorded, divided, read_recorded
 from denselab.data.seen import seen_of
 from denselab.engine.spec import ModelSpec
 from denselab.errors import DataError
@@ -128,15 +128,30 @@ def seen_pictures(model: str, folder: Path | None, data: str | None) -> dict[str
 
 
 def _data_of_run(model: str) -> str | None:
-    """The data that a run was trained on, where they are still in their place."""
+    """The data that a run was trained on, where they are still in their place.
+
+    A relative path leads elsewhere from another folder: to nothing, or to other data.
+    """
     from denselab.config import read_settings
     from denselab.run_folder import CONFIG
 
     run = run_of(model)
-    if run is None or read_recorded(run) is None:
+    recorded = read_recorded(run) if run else None
+    data = read_settings(run / CONFIG).data if run else None
+    if recorded is None or data is None:
         return None
-    data = read_settings(run / CONFIG).data
-    return data if data is not None and Path(data).exists() else None
+    if Path(data).is_absolute():
+        return data if Path(data).exists() else None
+    places = (Path(data), *([recorded.root] if recorded.root else []))
+    return next((str(place) for place in places if place.exists() and _are_of(recorded, place)), None)
+
+
+def _are_of(recorded: Recorded, place: Path) -> bool:
+    """Whether the data at a place are those of a run."""
+    try:
+        return bool(recorded.splits_in(open_as_named(place)))
+    except DataError:
+        return False
 
 
 def spread(items: Sequence[Item], most: int) -> list[Item]:
