@@ -349,6 +349,12 @@ def _carry_over(old: Path, new: Path) -> None:
             os.replace(entry, new / entry.name)
 
 
+def clear_older(folder: Path, *patterns: str) -> None:
+    """Remove what an earlier call wrote into a folder of ours under such names, where the next ones may be others."""
+    for path in (found for pattern in patterns for found in folder.glob(pattern)):
+        _remove(path)
+
+
 def is_leftover(name: str) -> bool:
     """Whether a name is one under which a killed process may have left something unfinished."""
     return LEFTOVER.fullmatch(name) is not None

@@ -1,5 +1,6 @@
 """Pictures of the CRF's iterations."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,15 @@ def test_steps_are_drawn(tmp_path: Path, two_colours: np.ndarray, noisy_probs: n
     assert not np.array_equal(first, final)
     right = final[8 + 4 : 8 + 170, 260 + 130 : 260 + 220]  # the label map's right half is all light
     assert (right == 250).all()
+
+
+def test_steps_of_a_longer_refinement_do_not_stay(
+    tmp_path: Path, two_colours: np.ndarray, noisy_probs: np.ndarray
+) -> None:
+    """The fifth picture of five iterations stood behind the two of the next call as its last."""
+    write_steps(tmp_path, two_colours, noisy_probs, replace(FEW, iterations=5), TWO)
+    write_steps(tmp_path, two_colours, noisy_probs, FEW, TWO)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [*(f"iteration_{i:02d}.png" for i in range(3)), "steps.gif"]
 
 
 def test_the_class_whose_scores_are_shown() -> None:

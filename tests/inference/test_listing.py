@@ -27,6 +27,16 @@ def test_walking_finds_what_listing_finds(tmp_path: Path) -> None:
     assert count_pictures(tmp_path, tmp_path / "out", None) == len(found) == 5
 
 
+def test_results_of_another_prediction_are_no_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Label maps and overlays of an earlier `--out` in the folder were predicted, as if they were photographs."""
+    touch(*(tmp_path / name for name in ("a.png", "b/labels/c.png", "old/labels/x/a.png", "old/overlays/a.jpg")))
+    (tmp_path / "old" / "labels.json").write_text('[{"id": 0, "name": "a", "colour": [0, 0, 0], "role": "class"}]')
+    for found in (walk(tmp_path, tmp_path / "new"), find_sources([str(tmp_path)], tmp_path / "new")[0]):
+        assert [str(source.stem) for source in found] == ["a", "b/labels/c"]
+    assert capsys.readouterr().err.count(f"{tmp_path / 'old'}, which `predict` has written") == 1
+    assert find_sources([str(tmp_path / "old" / "labels")])[0] == []
+
+
 def test_links_to_folders_are_followed_as_in_data_sets(tmp_path: Path) -> None:
     """`predict` left out a linked folder whose pictures `train` and `eval` saw; a link that leads back ends nowhere.
 

@@ -46,11 +46,14 @@ def scenes(space: LabelSpace, tmp_path: Path) -> Dataset:
 def test_the_wrong_label_comes_first(engine: TorchEngine, scenes: Dataset, tmp_path: Path) -> None:
     found = diagnose(Predictor(engine), scenes, quiet=True)
     first = found.suspects[0]
+    older = tmp_path / "out" / "label-errors" / "page-07.jpg"  # of a diagnosis that found more
+    older.parent.mkdir(parents=True)
+    older.touch()
     assert (first.picture, first.label, first.prediction) == ("p3", 1, 3)
     page = write_diagnosis(found, tmp_path / "out").read_text()
     assert "label: red" in page
     assert "model: blue" in page
-    assert (tmp_path / "out" / "label-errors" / "page-01.jpg").is_file()
+    assert [path.name for path in older.parent.iterdir()] == ["page-01.jpg"]
     told = json.loads((tmp_path / "out" / "diagnosis.json").read_text())
     assert told == document(found)
     assert next(iter(told["lost_by_picture"])) == "p3"

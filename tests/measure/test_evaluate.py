@@ -105,3 +105,23 @@ def test_the_worst_pictures_are_those_with_the_lowest_score(engine: TorchEngine,
     measured = dl.evaluate(dl.Predictor(engine), flat, quiet=True, out=tmp_path / "out")
     assert measured.miou < 1
     assert sorted(p.name for p in (tmp_path / "out" / "worst").iterdir())[0] == "worst-1-p2.png"
+
+
+def test_the_worst_pictures_of_an_earlier_evaluation_do_not_stay(
+    engine: TorchEngine, flat: Dataset, tmp_path: Path
+) -> None:
+    """After a model was trained on, its worst pictures stood beside those of before: two of each rank, under one folder.
+
+    What others put there stays.
+    """
+    shown = np.full((4, 6, 3), (255, 0, 0), np.uint8)
+    for first in (2, 0):
+        before = flat.items[first].image.read_bytes()
+        PILImage.fromarray(shown).save(flat.items[first].image)
+        dl.evaluate(dl.Predictor(engine), flat, quiet=True, out=tmp_path / "out")
+        names = sorted(path.name for path in (tmp_path / "out" / "worst").iterdir() if path.suffix == ".png")
+        assert names[0] == f"worst-1-p{first}.png"
+        assert len({name.split("-")[1] for name in names}) == len(names)
+        flat.items[first].image.write_bytes(before)
+        (tmp_path / "out" / "worst" / "notes.txt").touch()
+    assert (tmp_path / "out" / "worst" / "notes.txt").exists()

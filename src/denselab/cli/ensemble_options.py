@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -72,7 +73,7 @@ def evaluate_several(
     if save:
         refuse_other_models(save)
     result = evaluate_ensemble(models, data, join, split, quiet=as_json, **options)
-    folder = out or _folder(models, data, split, join)
+    folder = out or _folder(models, data, split, join, result.measured.chosen.source)
     document = result.measured.save(folder, {"ensemble": result.facts()})
     if as_json:
         print(document, end="")
@@ -84,10 +85,23 @@ def evaluate_several(
         remark(f"the ensemble is stored in {save}: denselab predict {shlex.quote(str(save))} PICTURES --out out/")
 
 
-def _folder(models: list[str], data: str, split: str, join: str) -> Path:
-    """./denselab-eval/ensemble-JOIN-MODELS-DATA-SPLIT."""
+def _folder(models: list[str], data: str, split: str, join: str, source: str) -> Path:
+    """./denselab-eval/ensemble-JOIN-MODELS-DATA-SPLIT, with a number where that is of other models or other data.
+
+    source: the data, as the evaluation tells them.
+    """
+    from denselab.measure.files import free_folder, same_models
+    from denselab.run_folder import EVALUATION
+
     names = "+".join(Path(model).resolve().name for model in models)[:80]
-    return Path("denselab-eval") / f"ensemble-{join}-{names}-{Path(data).resolve().name}-{split}"
+
+    def same(stored: Mapping[str, Any]) -> bool:
+        own = [row["model"] for row in stored.get("ensemble", {}).get("models", [])]
+        return stored.get("data") == source and same_models(models, own)
+
+    return free_folder(
+        Path("denselab-eval") / f"ensemble-{join}-{names}-{Path(data).resolve().name}-{split}", EVALUATION, same
+    )
 
 
 def _show(result: MeasuredEnsemble) -> None:

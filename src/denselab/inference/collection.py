@@ -26,6 +26,7 @@ from denselab.data.read.not_by_rows import NotByRows
 from denselab.data.read.opening import refuse_empty
 from denselab.data.read.rows import Rows, open_rows
 from denselab.data.read.spectral import SpectralBands, no_data
+from denselab.data.read.white import HEADERS, is_deep
 from denselab.errors import DataError, DenseLabError, ResourceError
 from denselab.inference.ahead import read_ahead
 from denselab.inference.claims import Claims
@@ -36,9 +37,9 @@ from denselab.inference.inputs import Held, Skipped, Source, image_id, skipped_f
 from denselab.inference.job import Job, other_version, polygons_path, tell_other_version
 from denselab.inference.manifest import RECORDS, Records, write_manifest
 from denselab.inference.plan import Plan
-from denselab.inference.prediction import Prediction, write_table
+from denselab.inference.prediction import TABLE, Prediction, write_table
 from denselab.inference.reduced import REDUCED, reduction, warn_of_reduction
-from denselab.inference.replacing import TABLE, is_label_table, refuse_existing, refuse_replacing, require_there
+from denselab.inference.replacing import is_label_table, refuse_existing, refuse_replacing, require_there
 from denselab.inference.results import Result, class_shares, shares_of, shares_of_file
 from denselab.inference.run import CRFStep, run
 from denselab.inference.side_by_side import side_by_side
@@ -154,6 +155,10 @@ class Worker:
         self.saving: deque[tuple[Source, Result, str, Future[object]]] = deque()
         self.stems: list[PurePosixPath] = []  # of what was written
         self.small: dict[str, Size] = {}  # pictures that the network saw much reduced
+        given = job.plan.spec.preprocessing
+        self.to_look_at = HEADERS if given.white is None and given.bands is None else 0  # for more than 8 bits
+        self.deep = ""  # a picture of more bits than those of the training
+        self.older: set[str] = set()  # folders with results of predictions that were replaced
 
     def work(self, sources: Iterable[Source]) -> None:
         """Predict all sources; those that another process has claimed are looked at again at the end."""
@@ -202,6 +207,9 @@ class Worker:
                 refuse_existing(self.job.targets(source.stem).values(), self.job.out, begun=False)
             path = self.held.path(source)
             refuse_empty(path)  # and pipes, which would never answer
+            if self.to_look_at > 0 and not self.deep:
+                self.to_look_at -= 1
+                self.deep = path.name if is_deep(path) else ""
             mark = self.job.mark(path)
             if self.job.is_done(source.stem, mark, found):
                 return Opened(mark, None)
@@ -211,6 +219,8 @@ class Worker:
             self._release(source)
             raise
         other = "" if self.job.redo else other_version(mark, found)
+        if found not in ("", mark) and not other:
+            self.older |= self.job.left_by_others(source.stem)
         if not self.beside.takes(picture):
             return Opened(mark, partial(self._predict, source, picture, mark, self.job.plan), other)
         ready = self._predict(source, picture, mark, self.beside.plan)
@@ -335,6 +345,16 @@ class Worker:
             self.job.place.fetch(self.job.out / RECORDS)
             write_manifest(self.job.out, manifest, self.job.plan.spec.label_space.names)
         warn_of_reduction(self.job.plan, self.small)
+        if self.deep:
+            logger.warning(
+                f"warning: {self.deep} has more than 8 bits, the pictures of the training had 8: white is what each "
+                "picture's own numbers tell; scale them to 8 bits, all by one number"
+            )
+        if self.older:
+            logger.warning(
+                f"warning: {' and '.join(sorted(self.older))} in {self.job.out} are of other predictions than the "
+                "labels there now, since they were not asked for this time: remove them"
+            )
         if type(self.job.place) is LocalPlace:
             every = ((stem, list(self.job.targets(stem).values())) for stem in self.stems)
             require_there(every, len(self.stems), self.job.out)

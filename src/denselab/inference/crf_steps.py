@@ -11,7 +11,7 @@ from PIL import Image as PILImage
 from denselab.crf import Parameters, refined
 from denselab.crf.refinement import refined_steps
 from denselab.errors import ConfigError
-from denselab.files import write_bytes
+from denselab.files import clear_older, write_bytes
 from denselab.labels import LabelSpace
 from denselab.types import Image, Marginals
 from denselab.visualize import colour_map, encode_png, grid, heat_map
@@ -67,6 +67,7 @@ def write_steps(
     marginals = refined(image, probs, parameters, threads)
     index = class_to_show(class_name, probs, marginals, space)
     frames = []
+    clear_older(folder, "iteration_*.png")
     for number, picture in enumerate(step_pictures(image, probs, parameters, space, index, threads)):
         write_bytes(folder / f"iteration_{number:02d}.png", encode_png(picture))
         frames.append(PILImage.fromarray(picture).quantize(256, dither=PILImage.Dither.NONE))

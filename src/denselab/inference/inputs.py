@@ -17,11 +17,13 @@ from denselab.data.read.stored_bands import NPY
 from denselab.data.read.tree import walk_folders
 from denselab.engine.spec import Preprocessing
 from denselab.errors import ConfigError, DenseLabError, OutOfMemory, ResourceError
+from denselab.inference.prediction import RESULT_FOLDERS, TABLE, read_table
 from denselab.paths import require_path, shortened, why_hidden
 from denselab.types import Pixels
 
 logger = logging.getLogger(__name__)
 
+_left_out: set[Path] = set()  # folders of results of which this process has told
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".mts")
 
 
@@ -204,7 +206,20 @@ def _files_by_folder(folder: Path, leave_out: Callable[[Skipped], None], results
         leave_out(Skipped(str(folder / below), f"the folder cannot be listed ({error.strerror})"))
 
     for below, entries in walk_folders(folder, unlisted, results):
-        yield [folder / below / entry.name for entry in entries]
+        home = _results_around(folder, below)
+        if home is None:
+            yield [folder / below / entry.name for entry in entries]
+        elif home not in _left_out:
+            logger.info(f"left out: label maps and overlays in {home}, which `predict` has written")
+            _left_out.add(home)
+
+
+def _results_around(folder: Path, below: PurePosixPath) -> Path | None:
+    """The folder of results of a prediction that a folder below an input is a part of; None elsewhere."""
+    start = Path(os.path.abspath(folder))
+    places = (start, *(start.joinpath(*below.parts[: depth + 1]) for depth in range(len(below.parts))))
+    found = (place.parent for place in places if place.name in RESULT_FOLDERS)
+    return next((home for home in found if read_table(home / TABLE) is not None), None)
 
 
 def _results(folder: Path, out: Path | None) -> Path | None:

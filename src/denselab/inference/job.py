@@ -22,6 +22,7 @@ from denselab.inference.submission import Submission
 logger = logging.getLogger(__name__)
 
 GEOJSON = (".geojson", ".json")
+PROBS_FORMATS: tuple[ProbsFormat, ProbsFormat] = ("npz", "png")
 VERSION = re.compile(r"@(\S+)")  # in a mark
 
 
@@ -72,6 +73,13 @@ class Job:
         if self.polygons:
             found["polygons"] = polygons_path(self.polygons, stem)
         return found
+
+    def left_by_others(self, stem: PurePosixPath) -> set[str]:
+        """The folders with results of a picture of kinds that this job does not make."""
+        kinds = {"uncertainty": True, "steps": True, "overlay": True}
+        npz, png = (result_paths(self.out, stem, probs, **kinds) for probs in PROBS_FORMATS)
+        others = {*npz.values(), *png.values()} - {*self.targets(stem).values()}
+        return {path.relative_to(self.out).parts[0] for path in others if path.exists()}
 
     def named(self, stem: PurePosixPath) -> dict[str, Path | str]:
         """The results of one picture by kind, as they are called."""

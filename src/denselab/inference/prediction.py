@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 from PIL import PngImagePlugin
 
-from denselab.errors import ConfigError
+from denselab.documents import parse_json, read_bytes
+from denselab.errors import ConfigError, DataError
 from denselab.files import write_bytes, write_json
 from denselab.labels import LabelSpace
 from denselab.numbers import flags
@@ -26,6 +27,8 @@ logger = logging.getLogger(__name__)
 NOTEBOOK_SIDE = 1024  # pixels: a notebook displays no more, and stores the picture in its file
 PNG_IDS = 65536  # an index PNG holds ids 0..65535: unsigned 16 bits
 MARK = "denselab"  # the key of the text in a label PNG that says what it was made from
+TABLE = "labels.json"  # beside the results: what the ids in the label maps mean
+RESULT_FOLDERS = frozenset({"labels", "overlays", "uncertainty", "steps", "probs"})
 OVERLAY_SIDE = 16384  # pixels: JPEG ends at 65,500, and many viewers long before
 ProbsFormat = Literal["none", "npz", "png"]
 
@@ -180,11 +183,13 @@ def file_palette(label_space: LabelSpace) -> NDArray[np.uint8]:
 
 
 def write_table(path: Path, label_space: LabelSpace) -> None:
-    """Write the label table that goes beside label PNGs, with the ids they hold. Raises ResourceError.
+    """Write the label table that goes beside label PNGs, with the ids they hold.
 
     Logs a remark if those ids differ from the table's own.
+    Raises ConfigError where label maps of other classes lie there, of which it would tell wrongly, and ResourceError.
     """
     held = _held_by_files(label_space)
+    refuse_other_classes(path, label_space)
     if held is not label_space:
         ids = [entry.id for entry in label_space.classes]
         logger.info(
@@ -192,6 +197,33 @@ def write_table(path: Path, label_space: LabelSpace) -> None:
             f"0 to {len(ids) - 1} instead, and {path.name} lists those"
         )
     write_json(path, held.to_list())
+
+
+def refuse_other_classes(path: Path, label_space: LabelSpace) -> None:
+    """Raise ConfigError where label maps of other classes lie beside a table, which would tell wrongly of them.
+
+    path: of the table that is to be written there.
+    """
+    there, held = read_table(path), _held_by_files(label_space)
+    if there is None or _classes(there) == _classes(held) or not (path.parent / "labels").is_dir():
+        return
+    own, new = (", ".join(f"{entry.id} {entry.name}" for entry in space.classes[:6]) for space in (there, held))
+    raise ConfigError(
+        f"{path.parent} holds label maps of other classes ({own}), of which its {path.name} would tell as {new}; "
+        "choose another `out` folder, or remove that one"
+    )
+
+
+def read_table(path: Path) -> LabelSpace | None:
+    """The label table in a file that `write_table` wrote; None where there is none."""
+    try:
+        return LabelSpace.from_list(parse_json(read_bytes(path)))
+    except (OSError, ValueError, TypeError, DataError):
+        return None
+
+
+def _classes(space: LabelSpace) -> list[tuple[int, str]]:
+    return [(entry.id, entry.name) for entry in space.classes]
 
 
 def _held_by_files(label_space: LabelSpace) -> LabelSpace:

@@ -6,10 +6,8 @@ from pathlib import Path
 from denselab.documents import parse_json, read_bytes
 from denselab.errors import ConfigError, ResourceError
 from denselab.inference.inputs import Source, refuse_overwriting
-from denselab.inference.prediction import ProbsFormat, result_paths
+from denselab.inference.prediction import TABLE, ProbsFormat, result_paths
 from denselab.inference.results import Result
-
-TABLE = "labels.json"
 
 
 def refuse_replacing(sources: Sequence[Source], out: Path, probs: ProbsFormat, **kinds: bool) -> None:

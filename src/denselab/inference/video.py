@@ -26,8 +26,8 @@ from denselab.inference.film import Film, FilmWriter, Frame, is_camera, open_fil
 from denselab.inference.inputs import Skipped, Source, refuse_overwriting, skipped_for
 from denselab.inference.job import Job, other_version, tell_other_version
 from denselab.inference.plan import Plan
-from denselab.inference.prediction import Prediction, file_table, write_table
-from denselab.inference.replacing import TABLE, is_label_table, refuse_existing
+from denselab.inference.prediction import TABLE, Prediction, file_table, refuse_other_classes, write_table
+from denselab.inference.replacing import is_label_table, refuse_existing
 from denselab.inference.results import Result, class_shares
 from denselab.inference.route import routes, whole_sizes
 from denselab.inference.run import planes_of
@@ -131,6 +131,7 @@ def predict_films(
     require_film_plan(job.plan)
     _refuse_namesakes(names)
     _refuse_replacing(job, names)
+    refuse_other_classes(job.out / TABLE, job.plan.spec.label_space)
     results, skipped = list[Result](), list[Skipped]()
     for name in names:
         started = time.monotonic()

@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from denselab.data import Dataset, Item
 from denselab.errors import CheckpointError
 from denselab.evaluation.evaluation import Evaluation
 from denselab.evaluation.tables import csv_rows, evaluation_json
-from denselab.files import unpack_json, write_bytes, write_text
+from denselab.files import clear_older, unpack_json, write_bytes, write_text
 from denselab.measure.data import Selection
 from denselab.measure.huge_items import shown_sample
 from denselab.measure.kept import KeptLabels
@@ -71,16 +71,33 @@ def default_folder(
 
 def _free(parent: Path, name: str, model: str, chosen: Selection) -> Path:
     """The first of NAME, NAME-2, NAME-3 that holds no evaluation of another model or of other data."""
+
+    def same(stored: Mapping[str, Any]) -> bool:  # older files tell neither
+        return stored.get("data", chosen.source) == chosen.source and same_models([model], [stored.get("model", model)])
+
+    return free_folder(parent / name, EVALUATION, same)
+
+
+def free_folder(folder: Path, document: str, same: Callable[[Mapping[str, Any]], bool]) -> Path:
+    """The first of NAME, NAME-2, NAME-3 that holds no results of something else.
+
+    document: the name of the results' JSON document. same: whether one tells of the same models and data; it will be
+        replaced.
+    """
+    name = folder.name
     for number in itertools.count(2):
         try:
-            stored = unpack_json((parent / name / EVALUATION).read_bytes(), name)
+            if same(unpack_json((folder / document).read_bytes(), document)):
+                break
         except (OSError, CheckpointError):
             break
-        same_model = stored.get("model", str(Path(model).resolve())) == str(Path(model).resolve())
-        if same_model and stored.get("data", chosen.source) == chosen.source:  # older files tell neither
-            break
-        name = f"{name.removesuffix(f'-{number - 1}')}-{number}"
-    return parent / name
+        folder = folder.with_name(f"{name}-{number}")
+    return folder
+
+
+def same_models(one: Sequence[str], other: Sequence[str]) -> bool:
+    """Whether these are the same models, however their places are written."""
+    return [Path(model).resolve() for model in one] == [Path(model).resolve() for model in other]
 
 
 def picture_rows(evaluation: Evaluation) -> list[list[str]]:
@@ -96,7 +113,8 @@ def picture_rows(evaluation: Evaluation) -> list[list[str]]:
 def write_worst(
     folder: Path, dataset: Dataset, items: Sequence[Item], evaluation: Evaluation, kept: KeptLabels
 ) -> None:
-    """The worst pictures beside truth, prediction and errors, as PNG files in `folder`."""
+    """The worst pictures beside truth, prediction and errors, as PNG files in `folder`, in place of those there."""
+    clear_older(folder, "worst-*.png")
     for rank, index in enumerate(choose(evaluation.image_miou).worst):
         sample = shown_sample(dataset, items[index])
         panels = error_panels(sample, kept[sample.name], dataset.label_space)

@@ -12,7 +12,6 @@ from denselab.console import progress
 from denselab.crf import Parameters, refined
 from denselab.crf.batch import Job, Refined, refine_many
 from denselab.data.read.images import read_image
-from denselab.documents import parse_json, read_bytes
 from denselab.errors import ConfigError, DataError, DenseLabError
 from denselab.inference.crf_steps import write_steps
 from denselab.inference.inputs import (
@@ -24,8 +23,8 @@ from denselab.inference.inputs import (
     refuse_own_folder,
     skipped_for,
 )
-from denselab.inference.prediction import Prediction, ProbsFormat, result_paths, write_table
-from denselab.inference.replacing import TABLE, refuse_replacing, require_written
+from denselab.inference.prediction import TABLE, Prediction, ProbsFormat, read_table, result_paths, write_table
+from denselab.inference.replacing import refuse_replacing, require_written
 from denselab.inference.results import Result, class_shares
 from denselab.labels import NODATA, LabelEntry, LabelSpace, default_colour
 from denselab.paths import require_path
@@ -114,7 +113,7 @@ def label_table(tasks: Sequence[Task], given: LabelSpace | None, axes: Axes | No
     if given:
         return given
     for folder in list(real_path(tasks[0].probs).parents)[:3]:
-        table = _table_in(folder / TABLE)
+        table = read_table(folder / TABLE)
         if table:
             logger.info(f"label table: {folder / TABLE}")
             return table
@@ -220,13 +219,6 @@ def _ids_of(task: Task, axes: Axes | None) -> Iterable[int]:
     except DataError:
         return ()
     return np.unique(scores.values).tolist() if scores.hard else ()
-
-
-def _table_in(path: Path) -> LabelSpace | None:
-    try:
-        return LabelSpace.from_list(parse_json(read_bytes(path)))
-    except (OSError, ValueError, TypeError, DataError):
-        return None
 
 
 def refine_files(

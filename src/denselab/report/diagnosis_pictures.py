@@ -9,7 +9,7 @@ from PIL import Image as PILImage
 
 from denselab.data import Dataset, Item
 from denselab.evaluation.suspects import Suspect
-from denselab.files import write_bytes
+from denselab.files import clear_older, write_bytes
 from denselab.measure.diagnose import Diagnosis
 from denselab.measure.pictures import Panel
 from denselab.types import Image, LabelMap
@@ -63,6 +63,7 @@ def _marked(image: Image, box: tuple[int, int, int, int]) -> Image:
 
 def write_sheets(diagnosis: Diagnosis, folder: Path, limit: int) -> list[Path]:
     """Pages of pictures of the first `limit` suspicious regions, SHEET_ROWS to a page: page-01.jpg, page-02.jpg, ..."""
+    clear_older(folder, "page-*.jpg")
     by_name = {item.name: item for item in diagnosis.items}
     names, written = diagnosis.dataset.label_space.names, []
     chosen = diagnosis.suspects[:limit]

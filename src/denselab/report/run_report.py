@@ -10,7 +10,7 @@ from denselab.data import Dataset, Item
 from denselab.engine.folder import load_engine
 from denselab.errors import CheckpointError, DataError
 from denselab.evaluation.tables import evaluation_json
-from denselab.files import write_bytes, write_text
+from denselab.files import clear_older, write_bytes, write_text
 from denselab.inference.plan import plan_for
 from denselab.measure.evaluate import Measured, measure
 from denselab.measure.pictures import (
@@ -116,6 +116,7 @@ def _body(facts: RunFacts, dataset: Dataset, items: Sequence[Item], best: Measur
     rows = class_rows(evaluation, space)
     mistakes = mistakes_of(evaluation.counts, space.names)
     choice = choose(evaluation.image_miou)
+    clear_older(facts.folder / SAMPLES, "worst-*.png", "best-*.png", "differing-*.png")
     worst = _error_strips(facts.folder, dataset, items, best, "worst", choice.worst)
     shown = _error_strips(facts.folder, dataset, items, best, "best", choice.best)
     charts, history = curves(facts, space.names)
