@@ -1,11 +1,14 @@
 """What the command line says: to a terminal, to a pipe, and to one whose reader has gone."""
 
+import io
 import os
 import sys
 import time
 from types import SimpleNamespace
 
 import pytest
+from rich.console import Group
+from rich.table import Table
 
 from denselab import console
 from denselab.console import Terminal, in_notebook, progress
@@ -29,6 +32,28 @@ def test_names_with_brackets_are_shown_as_they_are(capsys: object) -> None:
     assert capsys.readouterr().err == "photo [red] 1.jpg: [/] damaged\n"  # type: ignore[attr-defined]
     console.tell("report: [bold]/run", "two lines")
     assert capsys.readouterr().out == "report: [bold]/run\ntwo lines\n"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("width", [1, 20, 40, 80])
+def test_no_number_of_a_table_is_cut(width: int) -> None:
+    """`denselab eval` in 40 columns printed "0..." for every score, in 20 columns nothing at all."""
+    table = Table("class", "IoU", "precision", "recall", "boundary F1", "pixels")
+    table.add_row("background", "0.9915", "0.9979", "0.9936", "0.9559", "6213")
+    for thing in (table, Group("of val", table)):
+        text = io.StringIO()
+        Terminal(file=text, width=width).print(thing)
+        assert all(word in text.getvalue() for word in ("background", "0.9915", "0.9979", "0.9936", "0.9559", "6213"))
+    folded = io.StringIO()
+    Terminal(file=folded, width=20).print("a/" * 30)
+    assert max(map(len, folded.getvalue().splitlines())) <= 20
+
+
+def test_progress_where_nobody_can_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`denselab predict ... 2>&-` ended with exit code 1: there is no stderr to ask whether it is a terminal."""
+    monkeypatch.setattr(sys, "stderr", None)
+    with progress("work", 2) as bar:
+        bar.advance(2)
+    console.remark("done")
 
 
 class Shell:

@@ -11,16 +11,20 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from rich.console import Console, ConsoleOptions, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
+from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 from rich.segment import Segment
+from rich.table import Table
 
 from denselab.shown import shown
 
 Thing = TypeVar("Thing")
 
 PLAIN_LINE_SECONDS = 10.0  # interval of progress lines without a terminal
+SLACK = 12  # columns: rich takes what is lacking from all that may be broken, also from single words
+WIDEST = 200  # columns of a table on a narrower terminal
 NOTEBOOK_SECONDS = 0.5  # interval of a notebook's updates: each is a message to the browser
 
 
@@ -31,6 +35,28 @@ class Terminal(Console):
         self.quiet = True
         with open(os.devnull, "w") as nowhere:
             os.dup2(nowhere.fileno(), self.file.fileno())
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """As rich does, but a table has the width that its words need: in 40 columns all numbers were cut to "0...".
+
+        The terminal then breaks its lines.
+        """
+        needed = 0 if options.get("soft_wrap") else max(map(self._needed, objects), default=0)
+        given, self._width = self._width, max(min(needed, WIDEST), self.width)
+        try:
+            super().print(*objects, **options)
+        finally:
+            self._width = given
+
+    def _needed(self, thing: Any) -> int:
+        """Columns that the longest words of a table need; 0 for what may be broken anywhere."""
+        if isinstance(thing, Group):
+            return max(map(self._needed, thing.renderables), default=0)
+        if isinstance(thing, Table) and all(column.overflow != "fold" for column in thing.columns):
+            found = Measurement.get(self, self.options.update_width(WIDEST), thing)
+            if found.minimum > self.width:
+                return min(found.maximum, found.minimum + SLACK)
+        return 0
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
         """As rich does, with names of files and classes that cannot act on the terminal, wherever they stand."""
@@ -169,7 +195,7 @@ def progress(description: str, total: int | None, unit: str = "it", quiet: bool 
         live = NotebookProgress(description, total, unit)
         yield live
         live.draw()
-    elif not sys.stderr.isatty():
+    elif sys.stderr is None or not sys.stderr.isatty():  # None: closed by the caller, `2>&-`
         yield PlainProgress(description, total, unit)
     else:
         with _bar() as bar:

@@ -1,5 +1,9 @@
 """The `denselab` command: one line per error, the exit code of its kind, no traceback."""
 
+import codecs
+import errno
+import io
+import json
 import os
 import signal
 import sys
@@ -25,6 +29,7 @@ from denselab.runtime import keep_freed_memory
 
 USAGE_ERROR = 2
 STOPPED = 130  # by Ctrl-C
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 # click's base of usage errors, from whichever click this typer stands on (newer ones carry their own copy)
 ClickException: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 
@@ -121,6 +126,10 @@ def _end_of_other(error: Exception) -> int:
     if is_out_of_memory(error):
         remark("denselab: out of memory; use a smaller --imgsz, --batch or --window, or fewer --workers")
         return ResourceError.exit_code
+    if isinstance(error, OSError) and error.errno in FULL:  # of files the library tells itself
+        stdout.on_broken_pipe()  # else Python would try to write the rest at its end
+        remark(f"denselab: the output cannot be written: {error.strerror}; free some space, or send it elsewhere")
+        return ResourceError.exit_code
     if isinstance(error, FileNotFoundError) and not _has_working_folder():
         remark("denselab: the folder that you are in was removed or replaced; change to one that exists (cd FOLDER)")
         return USAGE_ERROR
@@ -139,9 +148,23 @@ def _has_working_folder() -> bool:
     return True
 
 
+def _escape_what_the_terminal_lacks() -> None:
+    """Names in letters that its coding does not have are written as JSON escapes them, also within --json."""
+
+    def escaped(error: UnicodeError) -> tuple[str, int]:
+        assert isinstance(error, UnicodeEncodeError), "for writing alone"
+        return json.dumps(error.object[error.start : error.end])[1:-1], error.end
+
+    codecs.register_error("json", escaped)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="json")
+
+
 def main() -> None:
     """Run the command line and exit. DENSELAB_DEBUG=1 shows tracebacks."""
     signal.signal(signal.SIGTERM, _end)
+    _escape_what_the_terminal_lacks()
     keep_freed_memory()
     leave_out_blas()
     share_cores()
@@ -151,7 +174,8 @@ def main() -> None:
         if _missing:
             raise _missing[0]
         code = app(standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # `denselab ... >&-`
+            sys.stdout.flush()
         if code == STOPPED:  # newer versions of Typer turn Ctrl-C into this, older ones into Abort
             remark("denselab: stopped")
     except DenseLabError as error:
