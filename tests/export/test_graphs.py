@@ -18,7 +18,7 @@ from denselab.engine.engine import Engine
 from denselab.engine.enlarge import label_maps
 from denselab.engine.onnx_engine import onnx_engine
 from denselab.engine.openvino_engine import FLOAT32, compile_graph, openvino_engine, read_graph
-from denselab.engine.spec import ModelSpec, Preprocessing
+from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
 from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import ConfigError
 from denselab.export.int8 import enlarging_logits
@@ -28,6 +28,7 @@ from denselab.export.openvino_graph import openvino_files
 from denselab.export.program import coarse_factor, exported_program, refuse_crf_layer
 from denselab.export.program_engine import program_bytes, program_engine
 from denselab.inference.prediction import file_table
+from denselab.labels import LabelEntry, LabelSpace
 from denselab.layers.upsample import enlarge_logits
 from denselab.models.base import SegmentationModel
 from denselab.models.patchwise import Patchwise, patch_classifier
@@ -112,6 +113,20 @@ def test_a_picture_of_any_size_becomes_label_ids(runtime: str, pixelwise: TorchE
         expected = file_table(moved)[label_maps(pixelwise.logits(seen), size)[0]]
         assert found.dtype == expected.dtype == np.uint8
         assert (found[0] != expected).mean() < 0.02  # this network tells classes by single grey values
+
+
+def test_a_picture_smaller_than_the_network_s_becomes_label_ids_too() -> None:
+    """U-Net's graph ended there in "shape mismatch attempting to re-use buffer": the logits' H and W were taken for the
+    picture's."""
+    space = LabelSpace(tuple(LabelEntry(i, f"class {i}", (i, i, i)) for i in range(3)))
+    architecture = Architecture("unet_small", 3)
+    spec = ModelSpec(architecture, space, Preprocessing((48, 64), (0.5, 0.5, 0.5), (0.2, 0.2, 0.2)))
+    engine = TorchEngine(spec, architecture.create().eval(), torch.device("cpu"))
+    model = labels_model(onnx_model(exported_program(engine), spec), spec)
+    assert not model.graph.value_info
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    for size in ((8, 8), (5, 3), (1, 1)):
+        assert session.run(["labels"], {"rgb": np.zeros((1, *size, 3), np.uint8)})[0].shape == (1, *size)
 
 
 def test_a_crf_layer_is_refused_in_words(pixelwise: TorchEngine) -> None:

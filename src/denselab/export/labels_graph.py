@@ -145,6 +145,7 @@ def labels_model(model: ModelProto, spec: ModelSpec, *, antialias: bool = True) 
     )
     seen = onnx.compose.merge_models(front, model, [(SEEN, PICTURES)], outputs=[LOGITS, EXTENT])
     whole: ModelProto = onnx.compose.merge_models(seen, back, [(LOGITS, LOGITS), (EXTENT, EXTENT)])
+    del whole.graph.value_info[:]  # each part calls its own sizes H and W, and runtimes give equal names one buffer
     whole.graph.name = spec.architecture.name
     add_metadata(whole, spec, ids=str(ids.tolist()))
     return whole
