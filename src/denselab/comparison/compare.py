@@ -32,9 +32,9 @@ from denselab.config import make_settings
 from denselab.config.settings import LENGTHS
 from denselab.data import Dataset
 from denselab.data.dataset import require_outside
-from denselab.data.read.tree import first_few
 from denselab.errors import ConfigError, DataError, ResourceError
 from denselab.files import to_json, write_json, write_text
+from denselab.in_words import first_few
 from denselab.inference.predictor import load
 from denselab.inspection.subject import find_subject
 from denselab.labels import LabelSpace

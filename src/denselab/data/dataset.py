@@ -21,12 +21,12 @@ from denselab.data.read.recognise import recognise
 from denselab.data.read.scan import MAX_SCANNED, counts_by_id
 from denselab.data.read.spectral import SpectralBands, read_spectral, shown_as_rgb
 from denselab.data.read.spectral_survey import spectral_of
-from denselab.data.read.tree import first_few, number_of
 from denselab.data.read.white import white_of
 from denselab.data.split import Summary, decide_splits, named_splits, nothing_to_train_on
 from denselab.data.weak_items import scored_by_masks, weak_items
 from denselab.data.weak_labels import weak_line
 from denselab.errors import ConfigError, DataError
+from denselab.in_words import first_few, number_of
 from denselab.labels import LabelSpace
 from denselab.numbers import finite, whole
 from denselab.paths import given_path

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from denselab.data.item import Item
 from denselab.data.likenesses import Alike, joined_groups
-from denselab.data.read.tree import number_of
 from denselab.data.sequences import class_folders, with_groups
+from denselab.in_words import number_of
 
 CANDIDATES = 300  # random splits among which the best one is taken. On 840 pictures with 4 classes its imbalance is
 # 0.001; ten times as many candidates, and ten times the time, halve that

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from denselab.data.item import Item
 from denselab.data.read.images import picture_size
-from denselab.data.read.tree import number_of
+from denselab.in_words import number_of
 from denselab.labels import NODATA, LabelSpace
 
 

@@ -12,9 +12,9 @@ from denselab.data.dataset import Dataset
 from denselab.data.item import Item
 from denselab.data.objects import read_objects
 from denselab.data.read.lists import apply_lists, read_list
-from denselab.data.read.tree import first_few, number_of
 from denselab.data.weak_labels import Box, BoxLabels, TagLabels, Weak, background_id, clipped, has_mask, is_weak
 from denselab.errors import ConfigError, DataError
+from denselab.in_words import first_few, number_of
 
 logger = logging.getLogger(__name__)
 

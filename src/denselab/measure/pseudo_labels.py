@@ -17,12 +17,12 @@ import yaml
 from denselab.console import Progress, progress
 from denselab.data import Dataset, open_dataset
 from denselab.data.dataset import require_outside
-from denselab.data.read.tree import number_of
 from denselab.data.recorded import read_recorded
 from denselab.data.seen import digests_of
 from denselab.data.weak_labels import has_mask
 from denselab.errors import ConfigError, DataError, DenseLabError, ResourceError
 from denselab.files import fresh_beside, write_bytes, write_text, writing
+from denselab.in_words import number_of
 from denselab.inference.inputs import Skipped, Source, distinct, find_sources, require_given, skipped_for
 from denselab.inference.prediction import PNG_IDS, file_table, label_png
 from denselab.inference.predictor import Predictor, load

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from denselab.config import Settings, make_settings
 from denselab.crf_layer.with_crf import plain_name
-from denselab.data.read.tree import first_few
 from denselab.encoders.origin import Origin
 from denselab.encoders.weights import for_channels
 from denselab.engine.folder import network_files
@@ -19,6 +18,7 @@ from denselab.engine.spec import Architecture
 from denselab.engine.stored_spec import spec_of
 from denselab.errors import CheckpointError, ConfigError, NoSuchPath
 from denselab.files import read_member, unpack_json
+from denselab.in_words import first_few
 from denselab.labels import partners
 from denselab.models.base import SegmentationModel
 from denselab.run_folder import MODEL_CONFIG, WEIGHTS, find_model_folder, has_state

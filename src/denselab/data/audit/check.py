@@ -15,7 +15,7 @@ from denselab.data.audit.faults import all_faults, class_totals
 from denselab.data.audit.findings import Fault, ItemFindings, Size, read_fully, read_headers
 from denselab.data.audit.leaks import quick_leaks
 from denselab.data.dataset import Dataset, Item, open_dataset
-from denselab.data.read.tree import number_of
+from denselab.in_words import number_of
 from denselab.labels import LabelSpace
 from denselab.numbers import flags, whole
 from denselab.runtime import cpu_count

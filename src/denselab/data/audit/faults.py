@@ -14,9 +14,10 @@ from denselab.data.audit.turned import turned
 from denselab.data.dataset import Dataset
 from denselab.data.item import FileLabels
 from denselab.data.layouts.rectangles import rectangles_alone
-from denselab.data.read.tree import first_few, number_of, starts
+from denselab.data.read.tree import starts
 from denselab.data.read.yaml_text import in_yaml
 from denselab.data.weak_labels import has_mask, named_weakly
+from denselab.in_words import first_few, number_of
 from denselab.labels import labels_line
 
 UNLABELLED_SHARE = 0.5  # of the label pixels; sets that mean it (Cityscapes, CamVid, COCO-Stuff) have 0.01 to 0.1

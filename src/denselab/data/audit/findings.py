@@ -19,9 +19,9 @@ from denselab.data.read.images import is_lossy, lossy_form, picture_mode, pictur
 from denselab.data.read.opening import MAX_PIXELS, exif_orientation, refuse_empty
 from denselab.data.read.shapes import ShapeLabels
 from denselab.data.read.tiff import TIFF_SUFFIXES, read_tags
-from denselab.data.read.tree import number_of
 from denselab.data.weak_labels import has_mask
 from denselab.errors import DataError
+from denselab.in_words import number_of
 from denselab.labels import NODATA
 from denselab.types import LabelMap, Pixels
 

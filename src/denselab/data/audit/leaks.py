@@ -11,9 +11,9 @@ from denselab.data.audit.findings import Fault, ItemFindings, relative
 from denselab.data.dataset import Dataset
 from denselab.data.item import Item
 from denselab.data.likenesses import LOOKED_AT, Alike, alike, looks
-from denselab.data.read.tree import first_few, number_of
 from denselab.data.sequences import SUBJECT, numbered_copies, original_of, tiles
 from denselab.errors import DataError
+from denselab.in_words import first_few, number_of
 
 # Frames of a video that follow each other differ less than the set's pictures do on average (CamVid: 0.71 as much).
 VIDEO_RATIO = 0.85

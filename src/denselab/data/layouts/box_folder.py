@@ -15,9 +15,10 @@ from denselab.data.layouts.xml_file import Element, parse_xml, root_tag
 from denselab.data.layouts.yolo import box_of, read_lines_of
 from denselab.data.read.images import picture_size
 from denselab.data.read.names import ALL_FILES, read_names
-from denselab.data.read.tree import Tree, number_of, split_in_name, words
+from denselab.data.read.tree import Tree, split_in_name, words
 from denselab.data.read.weak_files import NEAR, Pictures, named_weak, some
 from denselab.errors import DataError
+from denselab.in_words import number_of
 
 SUFFIXES = (".xml", ".txt")
 NAMES = "put a classes.txt with a name in each line into it, or name a folder with VOC xml or a COCO json"

@@ -14,8 +14,9 @@ from denselab.data.layouts.tables import CAMVID_11, CAMVID_32
 from denselab.data.read.lists import read_lines
 from denselab.data.read.names import named, read_names
 from denselab.data.read.scan import Contents, scan
-from denselab.data.read.tree import SPLIT_WORDS, Tree, first_few, number_of
+from denselab.data.read.tree import SPLIT_WORDS, Tree
 from denselab.errors import DataError
+from denselab.in_words import first_few, number_of
 
 SPLITS: dict[str, str | None] = {**SPLIT_WORDS, "default": None}  # CVAT: default, defaultannot, default.txt
 PEEKED = 12  # label files that show whether labels are numbers or colours

@@ -11,7 +11,8 @@ from denselab.data.item import FileLabels, Found, Item
 from denselab.data.layouts.folder import unique_names
 from denselab.data.read.encodings import Encoding
 from denselab.data.read.label_table import object_table
-from denselab.data.read.tree import Tree, number_of
+from denselab.data.read.tree import Tree
+from denselab.in_words import number_of
 
 SEGMENTED = re.compile(r"^(\d+)_(GT|ST)/SEG/man_seg(\d+)\.tiff?$", re.IGNORECASE)
 FRAME = re.compile(r"^(\d+)/t(\d+)\.tiff?$", re.IGNORECASE)

@@ -27,11 +27,12 @@ from denselab.data.read.images import picture_size
 from denselab.data.read.label_table import told_apart
 from denselab.data.read.polygons import Points, coco_outline, rectangle_points, ring_area, turned
 from denselab.data.read.shapes import PanopticLabels, Shape, ShapeLabels
-from denselab.data.read.tree import Tree, first_few, folder_role, number_of
+from denselab.data.read.tree import Tree, folder_role
 from denselab.data.read.weak_files import read_boxes
 from denselab.data.read.yaml_text import in_yaml
 from denselab.data.weak_labels import BoxLabels, clipped
 from denselab.errors import DataError
+from denselab.in_words import first_few, number_of
 from denselab.labels import LabelEntry, LabelSpace, Role, default_colour
 from denselab.numbers import written
 

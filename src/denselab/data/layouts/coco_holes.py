@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from denselab.data.read.polygons import Points, ring_area
-from denselab.data.read.tree import first_few, number_of
+from denselab.in_words import first_few, number_of
 
 
 def rings_with_holes(outline: Any, area: Any) -> list[Points] | None:

@@ -11,8 +11,9 @@ from denselab.data.layouts.endings import continued
 from denselab.data.layouts.folder import found_pairs, make_item, unique_names
 from denselab.data.layouts.placing import Placed, pair_placed, place
 from denselab.data.read.images import PICTURE_SUFFIXES
-from denselab.data.read.tree import Tree, number_of
+from denselab.data.read.tree import Tree
 from denselab.errors import DataError
+from denselab.in_words import number_of
 
 Split = Literal["train", "val", "test"]
 Folders = str | dict[Split, str] | None

@@ -12,9 +12,9 @@ import numpy as np
 from denselab.data.item import Found, Item
 from denselab.data.read.polygons import Points, Size
 from denselab.data.read.shapes import LINE_WIDTH, POINT_RADIUS, Shape, ShapeLabels
-from denselab.data.read.tree import first_few, number_of
 from denselab.data.read.yaml_text import in_yaml
 from denselab.errors import DataError
+from denselab.in_words import first_few, number_of
 
 STRAY_SHARE = 0.01  # outlines within the first pixel that are left as they are: slips of the annotator
 

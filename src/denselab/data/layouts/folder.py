@@ -25,9 +25,10 @@ from denselab.data.layouts.placing import Pairs, Placed, is_numbered, pair_place
 from denselab.data.layouts.told_pairs import refuse_other_pairs, told_pairs
 from denselab.data.read.images import MAT_SUFFIX
 from denselab.data.read.names import read_names
-from denselab.data.read.tree import LABEL_WORDS, Tree, first_few, folder_role, number_of, words
+from denselab.data.read.tree import LABEL_WORDS, Tree, folder_role, words
 from denselab.data.read.yaml_text import in_yaml
 from denselab.errors import DataError
+from denselab.in_words import first_few, number_of
 
 FEWEST_NUMBERED = 4  # pictures; of fewer, numbers that are off by one may as well be chance
 FURTHER = re.compile(r"^(.+?)[_\-. ]?\(?\d+\)?$")  # a second mask of a picture

@@ -18,8 +18,9 @@ from denselab.data.read.images import picture_size
 from denselab.data.read.label_table import table_of_names
 from denselab.data.read.names import named
 from denselab.data.read.shapes import Shape, ShapeLabels
-from denselab.data.read.tree import Tree, first_few, folder_role, split_in_name
+from denselab.data.read.tree import Tree, folder_role, split_in_name
 from denselab.errors import DataError
+from denselab.in_words import first_few
 
 TASK = re.compile(r"^task-\d+-annotation-\d+-by-.*-tag-.+-\d+$")
 NUMBERED = re.compile(r"^(?P<front>.+)-\d+$")

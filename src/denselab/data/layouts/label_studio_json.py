@@ -21,8 +21,9 @@ from denselab.data.read.label_table import table_of_names
 from denselab.data.read.names import named
 from denselab.data.read.polygons import ellipse_points, rectangle_points
 from denselab.data.read.shapes import Shape, ShapeLabels
-from denselab.data.read.tree import Tree, first_few, number_of
+from denselab.data.read.tree import Tree
 from denselab.errors import DataError
+from denselab.in_words import first_few, number_of
 
 NO_POINTS = np.zeros((0, 2))
 GEOMETRY = frozenset(("x", "points", "vertices", "rle", "imageDataURL"))  # keys of what has a place in the picture

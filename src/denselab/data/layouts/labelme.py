@@ -21,8 +21,9 @@ from denselab.data.read.label_table import table_of_names
 from denselab.data.read.lists import read_lines
 from denselab.data.read.names import name_list, named, read_names
 from denselab.data.read.shapes import Shape, ShapeKind, ShapeLabels
-from denselab.data.read.tree import Tree, first_few, number_of
+from denselab.data.read.tree import Tree
 from denselab.errors import DataError
+from denselab.in_words import first_few, number_of
 
 KINDS: dict[str, ShapeKind] = {
     "polygon": "polygon", "rectangle": "rectangle", "circle": "circle", "line": "line", "linestrip": "line",

@@ -5,7 +5,8 @@ from collections import defaultdict
 from pathlib import PurePosixPath
 
 from denselab.data.read.pairing import same_name
-from denselab.data.read.tree import Tree, first_few, folder_role, number_of
+from denselab.data.read.tree import Tree, folder_role
+from denselab.in_words import first_few, number_of
 
 UPLOAD = re.compile(r"^[0-9a-f]{8}-")  # what an upload to Label Studio puts before the name of a file
 

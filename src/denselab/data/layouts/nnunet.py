@@ -13,9 +13,10 @@ from denselab.data.layouts.folder import make_item, unique_names
 from denselab.data.layouts.json_file import read_json
 from denselab.data.layouts.placing import placed_in
 from denselab.data.read.names import named, read_names
-from denselab.data.read.tree import Tree, first_few
+from denselab.data.read.tree import Tree
 from denselab.data.read.yaml_text import in_yaml
 from denselab.errors import DataError
+from denselab.in_words import first_few
 
 CHANNEL = re.compile(r"^(?P<case>.+)_(?P<channel>\d{4})$")
 VOLUMES = (".nii", ".gz", ".nrrd", ".mha", ".mhd")

@@ -23,9 +23,10 @@ from denselab.data.read.lists import csv_rows, read_lines
 from denselab.data.read.names import named, read_names
 from denselab.data.read.polygons import do_rise, starts_and_lengths, starts_mask
 from denselab.data.read.shapes import Shape, ShapeLabels
-from denselab.data.read.tree import Tree, first_few, folder_role, number_of, split_in_name
+from denselab.data.read.tree import Tree, folder_role, split_in_name
 from denselab.data.read.yaml_text import in_yaml
 from denselab.errors import DataError
+from denselab.in_words import first_few, number_of
 
 RUNS = ("encodedpixels", "encoded_pixels", "rle", "rle_mask", "mask_rle", "encoding", "segmentation", "annotation")
 CLASSES = ("classid", "class_id", "class", "label", "category", "cell_type")

@@ -23,8 +23,9 @@ from denselab.data.read.images import PICTURE_SUFFIXES
 from denselab.data.read.label_table import table_of_names
 from denselab.data.read.names import named
 from denselab.data.read.shapes import Shape, ShapeLabels
-from denselab.data.read.tree import SPLIT_WORDS, Tree, first_few, number_of
+from denselab.data.read.tree import SPLIT_WORDS, Tree
 from denselab.errors import DataError
+from denselab.in_words import first_few, number_of
 
 
 def find_supervisely(tree: Tree) -> Found | None:

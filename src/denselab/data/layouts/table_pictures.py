@@ -7,8 +7,9 @@ from functools import cached_property
 from pathlib import PurePosixPath
 
 from denselab.data.read.pairing import same_name
-from denselab.data.read.tree import Tree, first_few, folder_role, split_in_name
+from denselab.data.read.tree import Tree, folder_role, split_in_name
 from denselab.errors import DataError
+from denselab.in_words import first_few
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from denselab.data.read.lists import csv_rows, read_lines
-from denselab.data.read.tree import IMAGE_WORDS, LABEL_WORDS, Tree, first_few, folder_role, words
+from denselab.data.read.tree import IMAGE_WORDS, LABEL_WORDS, Tree, folder_role, words
 from denselab.documents import parse_json, read_bytes
 from denselab.errors import DataError
+from denselab.in_words import first_few
 
 NEAR = 2  # folders deep, where such files are looked for
 LARGEST = 2**24  # bytes

@@ -24,10 +24,11 @@ from denselab.data.read.lists import csv_rows
 from denselab.data.read.names import named
 from denselab.data.read.polygons import Points, ellipse_points, rectangle_points
 from denselab.data.read.shapes import Shape, ShapeLabels
-from denselab.data.read.tree import Tree, first_few, number_of
+from denselab.data.read.tree import Tree
 from denselab.data.read.yaml_text import in_yaml
 from denselab.documents import parse_json, read_text
 from denselab.errors import DataError
+from denselab.in_words import first_few, number_of
 
 CLASS_WORDS = ("class", "label", "name", "category", "type", "object")  # attributes that hold a class
 NO_CLASS = "object"  # of a region without an attribute

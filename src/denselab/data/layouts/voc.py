@@ -13,8 +13,9 @@ from denselab.data.layouts.placing import Placed, place
 from denselab.data.layouts.tables import VOC_21, voc_colour
 from denselab.data.read.lists import find_lists
 from denselab.data.read.scan import scan
-from denselab.data.read.tree import Tree, folder_role, number_of
+from denselab.data.read.tree import Tree, folder_role
 from denselab.errors import DataError
+from denselab.in_words import number_of
 
 BOXES = "Annotations"  # folder of the boxes
 VOC_NAME = re.compile(r"^(19|20)\d\d_\d{6}$")

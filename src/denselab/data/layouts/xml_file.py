@@ -21,10 +21,11 @@ from denselab.data.read.label_table import table_of_names
 from denselab.data.read.names import named
 from denselab.data.read.polygons import ellipse_points, rectangle_points, turned
 from denselab.data.read.shapes import Shape, ShapeLabels
-from denselab.data.read.tree import Tree, first_few, folder_role, number_of, split_in_name
+from denselab.data.read.tree import Tree, folder_role, split_in_name
 from denselab.data.read.yaml_text import in_yaml
 from denselab.documents import MAX_ANNOTATIONS, Unreadable, open_ordinary, read_bytes
 from denselab.errors import DataError
+from denselab.in_words import first_few, number_of
 from denselab.labels import Colour, LabelSpace
 
 Element = ElementTree.Element

@@ -57,9 +57,10 @@ from denselab.data.read.label_table import table_of_names
 from denselab.data.read.lists import ALL, apply_lists, read_list, weak_held_out
 from denselab.data.read.names import named
 from denselab.data.read.split_tables import read_table
-from denselab.data.read.tree import Choices, Tree, first_few, number_of
+from denselab.data.read.tree import Choices, Tree
 from denselab.documents import parse_yaml, read_text
 from denselab.errors import DataError
+from denselab.in_words import first_few, number_of
 from denselab.labels import LabelSpace
 
 YAML_NAMES = ("data.yaml", "data.yml")

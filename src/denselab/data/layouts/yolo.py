@@ -24,9 +24,10 @@ from denselab.data.read.names import named, read_names
 from denselab.data.read.pairing import same_name
 from denselab.data.read.polygons import rectangle_points
 from denselab.data.read.shapes import Shape, ShapeLabels
-from denselab.data.read.tree import Tree, first_few, number_of, split_in_name
+from denselab.data.read.tree import Tree, split_in_name
 from denselab.data.weak_labels import BoxLabels, clipped
 from denselab.errors import DataError
+from denselab.in_words import first_few, number_of
 from denselab.labels import LabelEntry, LabelSpace
 
 KEYS = ("train", "val", "test", "names", "nc", "masks_dir")  # one of them tells that data.yaml is Ultralytics'

@@ -42,7 +42,6 @@ from denselab.data.read.negative import ignoring_negative, kept, split_negative
 from denselab.data.read.scan import MAX_SCANNED, Contents, counts_by_id, scan
 from denselab.data.read.tiff import read_tags
 from denselab.data.read.transparent import ask
-from denselab.data.read.tree import first_few, number_of
 from denselab.data.read.unlike import (
     refuse_odd_colours,
     refuse_odd_palettes,
@@ -51,6 +50,7 @@ from denselab.data.read.unlike import (
     refuse_two_kinds,
 )
 from denselab.errors import DataError
+from denselab.in_words import first_few, number_of
 from denselab.labels import Colour, LabelEntry, LabelSpace, default_colour, labels_line
 
 MOST = 65535  # of 16 bits

@@ -9,8 +9,8 @@ from denselab.data.item import NamedLabel
 from denselab.data.read.encodings import MAX_COLOURS
 from denselab.data.read.images import lossy_form
 from denselab.data.read.scan import Contents
-from denselab.data.read.tree import first_few
 from denselab.errors import DataError
+from denselab.in_words import first_few
 from denselab.labels import Colour, LabelEntry, LabelSpace, default_colour, labels_line
 
 # What tools write into pixels of which nothing is known; 255, 65535 and negative numbers are left out at once.

@@ -10,10 +10,11 @@ from typing import Any
 
 from denselab.data.item import LEFT_OUT, FileLabels, Item, NamedWeak
 from denselab.data.read.pairing import same_name
-from denselab.data.read.tree import SPLIT_WORDS, Tree, bare_stem, first_few, number_of, words
+from denselab.data.read.tree import SPLIT_WORDS, Tree, bare_stem, words
 from denselab.data.read.yaml_text import in_yaml
 from denselab.documents import MAX_ANNOTATIONS, parse_json, read_bytes, read_text
 from denselab.errors import DataError
+from denselab.in_words import first_few, number_of
 from denselab.shown import from_cell
 
 LIST_FOLDERS = (

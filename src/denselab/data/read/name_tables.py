@@ -8,8 +8,8 @@ from typing import Any
 
 from denselab.data.read.images import PICTURE_SUFFIXES
 from denselab.data.read.lists import csv_rows, read_lines
-from denselab.data.read.tree import first_few
 from denselab.errors import DataError
+from denselab.in_words import first_few
 from denselab.labels import Colour
 
 NAME_COLUMNS = ("name", "class_name", "label_name", "classname", "category", "title", "class", "label")

@@ -15,9 +15,10 @@ from denselab.data.read.label_table import table_of_names
 from denselab.data.read.lists import read_lines
 from denselab.data.read.name_json import JSON_FILES, names_of_any, names_of_json
 from denselab.data.read.name_tables import rows_of_csv, rows_of_lines
-from denselab.data.read.tree import Tree, first_few, folder_role, split_in_name, words
+from denselab.data.read.tree import Tree, folder_role, split_in_name, words
 from denselab.documents import parse_json, read_text
 from denselab.errors import DataError
+from denselab.in_words import first_few
 from denselab.labels import Colour, labels_line
 
 NAME_FILES = (

@@ -27,10 +27,11 @@ from denselab.data.read.several import (
     together,
 )
 from denselab.data.read.spectral_survey import GivenBands
-from denselab.data.read.tree import DATA, Tree, first_few, folder_role, number_of, read_tree, split_in_name
+from denselab.data.read.tree import DATA, Tree, folder_role, read_tree, split_in_name
 from denselab.data.read.unread_forms import HEIC, HEIC_SUFFIXES, unread_form
 from denselab.data.read.unread_names import unread_names
 from denselab.errors import DataError, SeveralDataSets
+from denselab.in_words import first_few, number_of
 from denselab.paths import require_path
 
 PARTICULAR = tuple(pair for pair in RECOGNISERS if pair[0] != "folders")

@@ -9,9 +9,10 @@ from pathlib import Path
 from denselab.data.item import FileLabels, Found
 from denselab.data.layouts.folder import find_folder
 from denselab.data.layouts.placing import is_numbered
-from denselab.data.read.tree import Tree, first_few, folder_role, split_in_name, words
+from denselab.data.read.tree import Tree, folder_role, split_in_name, words
 from denselab.data.read.yaml_text import in_yaml
 from denselab.errors import DataError
+from denselab.in_words import first_few
 
 BEGINNING = 2**16  # bytes of a picture that are compared
 VERSION_WORDS = frozenset(("v", "version", "fold", "split", "aug", "augmented", "copy", "release"))

@@ -14,10 +14,10 @@ from denselab.data.read.depth import DEPTHS, depth_of
 from denselab.data.read.spectral import MOST_NAMED, SpectralBands, band_paths, display_of, file_bands, without_alpha
 from denselab.data.read.stored_bands import NPY, Form, band_form
 from denselab.data.read.tiff import TIFF_SUFFIXES, looks_like_alpha
-from denselab.data.read.tree import number_of
 from denselab.data.read.white import HEADERS, PICTURES, is_deep, spread_paths
 from denselab.data.read.yaml_text import in_yaml
 from denselab.errors import ConfigError, DataError
+from denselab.in_words import number_of
 from denselab.runtime import cpu_count
 
 ALIKE = 0.9  # of the files have the same bands; a set of both kinds is one of pictures, some of which cannot be read

@@ -15,9 +15,10 @@ from denselab.data.read.lists import (
     read_lines,
     share_known,
 )
-from denselab.data.read.tree import SPLIT_WORDS, Tree, first_few, number_of, split_in_name, words
+from denselab.data.read.tree import SPLIT_WORDS, Tree, split_in_name, words
 from denselab.documents import MAX_ANNOTATIONS, parse_json, parse_yaml, read_bytes, read_text
 from denselab.errors import DataError
+from denselab.in_words import first_few, number_of
 
 SPLIT_COLUMNS = ("split", "subset", "partition", "phase", "usage", "set")
 FOLD_COLUMNS = ("fold", "kfold", "fold_id")

@@ -11,8 +11,6 @@ from typing import Literal
 from denselab.data.read.images import MAT_SUFFIX, PICTURE_SUFFIXES
 from denselab.data.read.stored_bands import NPY
 from denselab.errors import DataError
-from denselab.in_words import first_few as first_few  # which this room takes from here
-from denselab.in_words import number_of as number_of
 from denselab.paths import require_path
 
 DATA = "the folder of a data set, or its data.yaml"

@@ -18,8 +18,8 @@ from denselab.data.read.images import read_label_pixels, read_palette
 from denselab.data.read.label_table import is_near
 from denselab.data.read.likeness import MANY_OBJECTS, is_in_one_piece
 from denselab.data.read.scan import Contents
-from denselab.data.read.tree import first_few
 from denselab.errors import DataError
+from denselab.in_words import first_few
 from denselab.labels import Colour, LabelEntry, default_colour, labels_line
 
 SMALL = 127  # ids are lower where masks of 0 and 255 may stand beside them; soft edges have higher ones

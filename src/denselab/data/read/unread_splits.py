@@ -6,8 +6,9 @@ from pathlib import PurePosixPath
 from denselab.data.item import Item
 from denselab.data.read.lists import TABLE_SUFFIXES, csv_rows, items_by_key, read_lines, share_known
 from denselab.data.read.split_tables import FILE_WORDS, candidates, header_of, is_numbered, read_table, split_column
-from denselab.data.read.tree import Tree, first_few, words
+from denselab.data.read.tree import Tree, words
 from denselab.errors import DataError
+from denselab.in_words import first_few
 
 UNREAD_SUFFIXES = (
     ".pkl", ".pickle", ".npy", ".npz", ".mat", ".pt", ".pth", ".xlsx", ".xls", ".parquet", ".arrow", ".h5", ".toml",

@@ -15,9 +15,10 @@ from typing import Any
 
 from denselab.data.item import Corners, NamedWeak
 from denselab.data.read.lists import csv_rows, read_lines
-from denselab.data.read.tree import Tree, first_few, folder_role, number_of, split_in_name, words
+from denselab.data.read.tree import Tree, folder_role, split_in_name, words
 from denselab.documents import MAX_ANNOTATIONS, parse_json, read_bytes
 from denselab.errors import DataError
+from denselab.in_words import first_few, number_of
 
 TAG_SUFFIXES = (".txt", ".csv", ".json")
 PICTURE_COLUMNS = frozenset(("image", "picture", "file", "filename", "file_name", "name", "id", "image_id", "path"))
