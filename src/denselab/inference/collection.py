@@ -22,19 +22,17 @@ import numpy as np
 from denselab.console import Progress, progress
 from denselab.crf.parameters import Parameters
 from denselab.data.feed.fit import Size
-from denselab.data.read.not_by_rows import NotByRows
 from denselab.data.read.opening import refuse_empty
-from denselab.data.read.rows import Rows, open_rows
-from denselab.data.read.spectral import SpectralBands, no_data
+from denselab.data.read.rows import Rows
 from denselab.data.read.white import HEADERS, is_deep
 from denselab.errors import DataError, DenseLabError, ResourceError
 from denselab.inference.ahead import read_ahead
 from denselab.inference.claims import Claims
-from denselab.inference.geojson import write_polygons
-from denselab.inference.geotiff import longitude_latitude, read_georeference
-from denselab.inference.huge import geotiff_path, huge_rows, predict_rows, with_gaps, write_geotiff
+from denselab.inference.geographic import write_geographic
+from denselab.inference.geotiff import read_georeference
+from denselab.inference.huge import geotiff_path, huge_rows, predict_rows
 from denselab.inference.inputs import Held, Skipped, Source, image_id, skipped_for
-from denselab.inference.job import Job, other_version, polygons_path, tell_other_version
+from denselab.inference.job import Job, other_version, tell_other_version
 from denselab.inference.manifest import RECORDS, Records, write_manifest
 from denselab.inference.plan import Plan
 from denselab.inference.prediction import TABLE, Prediction, write_table
@@ -45,7 +43,7 @@ from denselab.inference.run import CRFStep, run
 from denselab.inference.side_by_side import side_by_side
 from denselab.inference.stores import LocalPlace
 from denselab.labels import LabelSpace
-from denselab.types import Image, LabelMap, Marginals, Pixels
+from denselab.types import Image, Marginals, Pixels
 
 logger = logging.getLogger(__name__)
 
@@ -360,39 +358,6 @@ class Worker:
             require_there(every, len(self.stems), self.job.out)
         if self.job.submission is not None and self.stems:
             self.job.place.publish([self.job.submission.write(self.job.out)])
-
-
-def write_geographic(job: Job, path: Path, source: Source, labels: LabelMap) -> list[Path]:
-    """Write what a small picture has beside its label PNG: the GeoTIFF of a georeferenced one, polygons if asked.
-
-    Raises DataError for a place whose coordinate system is not known, MissingExtra.
-    """
-    reference = read_georeference(path)
-    if not reference and not job.polygons:
-        return []
-    space, written = job.plan.spec.label_space, list[Path]()
-    try:
-        labels = _with_gaps(labels, path, job.plan.spec.preprocessing.bands, space.ignore_index)
-    except NotByRows as reason:  # it may be turned, and then lies otherwise than its tags say
-        if reference:
-            logger.info(f"{reason}: no GeoTIFF of its labels is written")
-    else:
-        if reference:
-            written.append(geotiff_path(job.out, source.stem))
-            write_geotiff(written[-1], [labels], (labels.shape[0], labels.shape[1]), space, reference)
-    if job.polygons:
-        place = longitude_latitude(reference) if reference else None
-        written.append(polygons_path(job.polygons, source.stem))
-        write_polygons(written[-1], [labels], space, place, picture=str(source.stem), nodata=space.ignore_index)
-    return written
-
-
-def _with_gaps(labels: LabelMap, path: Path, bands: SpectralBands | None, ignored: int) -> LabelMap:
-    """(H, W) class indices, `ignored` where the picture has no data. Raises NotByRows, as `open_rows` does."""
-    if bands is None:
-        return np.concatenate(list(with_gaps(labels, open_rows(path), ignored)))
-    missing = no_data(path, bands)
-    return labels if missing is None else np.where(missing, labels.dtype.type(ignored), labels)
 
 
 def _drawn_step(folder: Path, parameters: Parameters, space: LabelSpace, image: Image, probs: Marginals) -> Marginals:
