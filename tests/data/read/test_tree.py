@@ -91,6 +91,8 @@ def test_bare_stems_agree(picture, label):
 def test_hidden_files_are_left_out(tmp_path, write):
     write("a/b.txt", "x")
     write("a/.hidden.txt", "x")
+    for folder in ("@eaDir/a.jpg", "#recycle", "__MACOSX"):  # of a NAS: thumbnails and its bin
+        write(f"a/{folder}/SYNOPHOTO_THUMB_M.jpg", "x")
     write(".git/config", "x")
     tree = read_tree(tmp_path)
     assert [str(f) for f in tree.files] == ["a/b.txt"]

@@ -14,6 +14,8 @@ from denselab.errors import DataError
 from denselab.paths import require_path
 
 DATA = "the folder of a data set, or its data.yaml"
+# what systems keep beside files: hidden, of macOS archives, thumbnails and bins of Synology, QNAP and Windows
+OF_SYSTEMS = (".", "__MACOSX", "@eaDir", "#recycle", "@Recycle", "$RECYCLE.BIN")
 MAX_FILES = 5_000_000  # more than any public segmentation set; a whole disk was given by mistake
 
 IMAGE_WORDS = frozenset((
@@ -166,7 +168,7 @@ def walk_folders(
         folder, way = waiting.pop()
         try:
             with os.scandir(root / folder) as entries:
-                listed = [e for e in entries if not e.name.startswith((".", "__MACOSX"))]
+                listed = [e for e in entries if not e.name.startswith(OF_SYSTEMS)]
         except OSError as error:
             pass_over(folder, error)
             continue
