@@ -13,10 +13,7 @@ from numpy.typing import NDArray
 from denselab.types import Image, LabelMap
 
 SIDE = 320  # pixels, at most, that are looked at of a picture's longer side: each n-th
-FEWEST_BORDERS, MOST_BORDERS = (
-    40,
-    0.3,
-)  # pixels at borders of labels, and their share: of fewer and more nothing is told
+FEWEST_BORDERS, MOST_BORDERS = 40, 0.3  # pixels at borders of labels, and their share; beyond them nothing is told
 FEWEST = 8  # pictures
 SHARE = 0.8  # of the pictures that have to fit better
 CERTAIN = 4.0  # the mean gain, in its standard errors
