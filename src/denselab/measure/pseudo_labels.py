@@ -168,10 +168,10 @@ def _unlabelled(
     others = {source.path.resolve(): source for source in (*sources, *weak)}
     others = {path: source for path, source in others.items() if path not in labelled}
     known = set(digests_of(labelled)) - {""}
-    copies = [path for path, digest in zip(others, digests_of(others), strict=True) if digest in known]
-    if copies:
+    digests = dict(zip(others, digests_of(others), strict=True))
+    if copies := [path for path, digest in digests.items() if digest in known]:
         logger.info(f"{number_of(len(copies), 'picture')} left out: copies of labelled ones, such as {copies[0]}")
-        others = {path: source for path, source in others.items() if path not in copies}
+        others = {path: source for path, source in others.items() if digests[path] not in known}
     if not others:
         reason = f"{skipped[0].path}: {skipped[0].reason}" if skipped else f"all of them are labelled in {dataset.root}"
         raise DataError(f"no picture to label: {reason}")
