@@ -223,7 +223,7 @@ def write_export(folder: Path, document: bytes, spec: object, kind: str, bf16: b
     """Write an exported model folder, without the measure that `denselab export` makes."""
     from denselab.engine.folder import config_bytes
     from denselab.export.openvino_graph import openvino_files
-    from denselab.files import write_folder
+    from denselab.folders import write_folder
     from denselab.run_folder import IR_GRAPH, IR_WEIGHTS, MODEL_CONFIG, ONNX_GRAPH
 
     if kind == "onnx":

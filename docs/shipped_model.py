@@ -14,7 +14,7 @@ import denselab as dl
 from denselab.data.draw.synthetic import draw_scene
 from denselab.engine.folder import config_bytes, load_engine
 from denselab.engine.torch_engine import TorchEngine
-from denselab.files import write_folder
+from denselab.folders import write_folder
 from denselab.inference import Predictor
 from denselab.inspection.shipped import SHIPPED
 from denselab.run_folder import CARD, MODEL_CONFIG, WEIGHTS, has_state

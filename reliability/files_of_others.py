@@ -52,7 +52,7 @@ def _read(run: Path, part: str) -> int:
     """Read a part of a run as a resume or a prediction would; returns the exit code."""
     from denselab.engine.folder import load_engine
     from denselab.errors import DenseLabError
-    from denselab.files import read_newest_folder
+    from denselab.folders import read_newest_folder
 
     try:
         if part == "model":

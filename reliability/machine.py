@@ -43,7 +43,7 @@ def _damaged(out: Path) -> int:
     import numpy as np
     from PIL import Image
 
-    from denselab.files import read_folder
+    from denselab.folders import read_folder
 
     bad = list[str]()
     for path in (p for p in out.rglob("*") if p.is_file() and not p.name.startswith(".")):

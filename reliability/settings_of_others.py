@@ -97,7 +97,7 @@ def _tables(bench: Bench) -> Iterator[Check]:
 
 
 def _models(bench: Bench) -> Iterator[Check]:
-    from denselab.files import read_folder, write_folder
+    from denselab.folders import read_folder, write_folder
 
     files = read_folder(bench.run / "model")
     for path, value in CONFIGS.items():
@@ -117,7 +117,7 @@ def _models(bench: Bench) -> Iterator[Check]:
 
 
 def _weights(bench: Bench, files: dict[str, bytes]) -> Iterator[Check]:
-    from denselab.files import write_folder
+    from denselab.folders import write_folder
     from denselab.tensors import pack_tensors, unpack_tensors
 
     tensors = unpack_tensors(files["model.safetensors"], "model.safetensors")
@@ -139,7 +139,7 @@ def _weights(bench: Bench, files: dict[str, bytes]) -> Iterator[Check]:
 
 
 def _states(bench: Bench) -> Iterator[Check]:
-    from denselab.files import read_folder, write_folder
+    from denselab.folders import read_folder, write_folder
 
     files = read_folder(bench.run / "last")
     for key, value in STATES.items():

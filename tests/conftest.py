@@ -196,7 +196,7 @@ def nearest_graph() -> Any:
 def exported_folder(nearest_graph: Any, engine: TorchEngine, tmp_path: Path) -> Path:
     """A model folder that holds the nearest-colour network as model.onnx, and no weights."""
     from denselab.engine.folder import config_bytes
-    from denselab.files import write_folder
+    from denselab.folders import write_folder
     from denselab.run_folder import CARD, MODEL_CONFIG, ONNX_GRAPH
 
     files = {ONNX_GRAPH: nearest_graph.SerializeToString(), MODEL_CONFIG: config_bytes(engine.spec), CARD: b"a card"}

@@ -22,6 +22,7 @@ LAYERS = [
         "shown",
         "console",
         "files",
+        "folders",
         "migration",
         "paths",
         "wire",
@@ -44,7 +45,15 @@ LAYERS = [
     {"comparison"},
     {"cli"},
 ]
-FOUNDATION = {"errors", "types", "labels", "numbers", "documents", "shown"}  # the rest of the first layer may use these
+FOUNDATION = {
+    "errors",
+    "types",
+    "labels",
+    "numbers",
+    "documents",
+    "shown",
+    "files",
+}  # the rest of the first layer may use these
 TORCH_FREE = {*LAYERS[0], *LAYERS[1], "crf"}
 WITHOUT_TORCH = [  # what an engine of another kind needs; so a server without torch can be built on them
     *("engine.spec", "engine.engine", "engine.card", "engine.hub"),

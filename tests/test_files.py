@@ -12,20 +12,8 @@ import pytest
 
 from denselab import files
 from denselab.errors import CheckpointError, ResourceError
-from denselab.files import (
-    HOST,
-    MANIFEST,
-    describe_os_error,
-    link_folder,
-    read_folder,
-    read_newest_folder,
-    replaced,
-    unpack_json,
-    write_bytes,
-    write_folder,
-    write_json,
-    write_text,
-)
+from denselab.files import HOST, describe_os_error, replaced, unpack_json, write_bytes, write_json, write_text
+from denselab.folders import MANIFEST, link_folder, read_folder, read_newest_folder, renew_file, write_folder
 
 DEAD = 2**22 + 1  # above the largest process id of Linux
 
@@ -143,6 +131,23 @@ def test_a_linked_folder_is_whole_and_outlives_the_other(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "model-best-loss"]
 
 
+@pytest.mark.parametrize("links", [True, False])
+def test_one_file_of_a_folder_is_renewed(tmp_path: Path, links: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others, which may be of gigabytes, are not written anew; where the disk has no links they are copied."""
+    if not links:
+        monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError("no hard links")))
+    folder = tmp_path / "last"
+    for content in (b"one", b"two"):
+        write_folder(folder, {"numbers": content, "weights": content}, keep_previous=True)
+    (folder / "notes.txt").write_text("a user's")
+    place = (folder / "weights").stat().st_ino
+    renew_file(folder, "numbers", b"three and more")
+    assert read_folder(folder) == {"numbers": b"three and more", "weights": b"two"}
+    assert ((folder / "weights").stat().st_ino == place) is links
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_dir()) == ["last"]
+    assert (folder / "notes.txt").read_text() == "a user's"
+
+
 def test_previous_is_kept_on_request(tmp_path: Path) -> None:
     folder = tmp_path / "last"
     for content in (b"one", b"two", b"three"):
@@ -220,7 +225,7 @@ def test_a_full_disk_for_real() -> None:
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full on this system")
     with pytest.raises(OSError, match="No space left") as caught:
-        files._write_synced(Path("/dev/full"), b"x" * 10)
+        files.write_synced(Path("/dev/full"), b"x" * 10)
     assert "disk is full" in describe_os_error(caught.value, Path("x"))
 
 

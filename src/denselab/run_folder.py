@@ -35,7 +35,7 @@ from pathlib import Path
 from typing import Any
 
 from denselab.errors import CheckpointError, ConfigError
-from denselab.files import MANIFEST, previous_of
+from denselab.folders import MANIFEST, previous_of
 from denselab.paths import no_such_path
 
 CONFIG, ENVIRONMENT, DATASET, SUMMARY = "config.yaml", "env.json", "dataset.json", "summary.json"

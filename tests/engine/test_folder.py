@@ -13,7 +13,7 @@ from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
 from denselab.engine.stored_spec import read_spec
 from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import CheckpointError, ConfigError, NoSuchPath
-from denselab.files import write_folder
+from denselab.folders import write_folder
 from denselab.labels import LabelEntry, LabelSpace
 from denselab.run_folder import find_model_folder
 from denselab.tensors import pack_tensors

@@ -12,7 +12,7 @@ from denselab.engine.formats import FORMAT, current_config, current_weights, sta
 from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
 from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import CheckpointError
-from denselab.files import read_folder, write_folder
+from denselab.folders import read_folder, write_folder
 from denselab.labels import LabelEntry, LabelSpace
 from denselab.tensors import pack_tensors, unpack_tensors
 

@@ -18,7 +18,7 @@ from denselab.engine.open import open_folder, open_model
 from denselab.engine.openvino_engine import OpenVINOEngine, openvino_engine
 from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import CheckpointError, ConfigError
-from denselab.files import read_folder, write_folder
+from denselab.folders import read_folder, write_folder
 from denselab.inference import Predictor
 from denselab.run_folder import WEIGHTS, stored_files
 

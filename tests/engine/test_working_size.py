@@ -16,7 +16,7 @@ from denselab.engine.folder import load_engine, save_engine
 from denselab.engine.spec import Architecture, Fit, ModelSpec, Preprocessing
 from denselab.engine.torch_engine import TorchEngine, padded
 from denselab.errors import ConfigError
-from denselab.files import read_folder, write_folder
+from denselab.folders import read_folder, write_folder
 from denselab.inference.predictor import Predictor
 from denselab.inference.views import run_views
 from denselab.labels import LabelEntry, LabelSpace

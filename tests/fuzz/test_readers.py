@@ -44,7 +44,8 @@ from denselab.data.read.tree import read_tree
 from denselab.encoders.caffe import read_caffemodel
 from denselab.encoders.weights import read_weights
 from denselab.errors import DenseLabError
-from denselab.files import read_folder, unpack_json
+from denselab.files import unpack_json
+from denselab.folders import read_folder
 from denselab.labels import LabelSpace
 from denselab.refine.probability_files import read_scores
 from denselab.tensors import pack_tensors, read_torch_file, unpack_tensors

@@ -280,7 +280,7 @@ def test_how_each_model_runs_is_stored(models: tuple[Path, Path], tmp_path: Path
 def test_a_member_outside_the_folder_is_refused(models: tuple[Path, Path], tmp_path: Path, wrong: str) -> None:
     import json
 
-    from denselab.files import write_folder
+    from denselab.folders import write_folder
 
     folder = dl.Predictor.ensemble(models, device="cpu", cache=False).save_pretrained(tmp_path / "both")
     config = json.loads((folder / "config.json").read_bytes())
@@ -300,7 +300,7 @@ def test_a_record_of_how_a_member_runs_that_is_none_is_refused(
     """It ended in "a fault of ours"."""
     import json
 
-    from denselab.files import write_folder
+    from denselab.folders import write_folder
 
     folder = dl.Predictor.ensemble(models, device="cpu", cache=False).save_pretrained(tmp_path / "both")
     config = json.loads((folder / "config.json").read_bytes())

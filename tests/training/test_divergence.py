@@ -11,7 +11,7 @@ from denselab.config import make_settings
 from denselab.data import Dataset
 from denselab.engine.folder import load_engine, save_engine
 from denselab.errors import CheckpointError, TrainingDiverged
-from denselab.files import read_folder
+from denselab.folders import read_folder
 from denselab.run_folder import LAST, METRICS, MODEL, WEIGHTS
 from denselab.tensors import not_finite, unpack_tensors
 from denselab.training import loop
@@ -93,7 +93,7 @@ def test_weights_with_nan_are_neither_written_nor_loaded(
     with pytest.raises(CheckpointError, match=f"{name} holds NaN"):
         save_engine(engine, tmp_path / "broken")
     assert not (tmp_path / "broken").exists()
-    from denselab.files import write_folder
+    from denselab.folders import write_folder
     from denselab.tensors import pack_tensors
 
     files = read_folder(tmp_path / "sound")

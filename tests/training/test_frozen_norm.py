@@ -17,7 +17,7 @@ from denselab.engine.folder import load_engine, save_engine
 from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
 from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import Interrupted
-from denselab.files import read_folder, write_folder
+from denselab.folders import read_folder, write_folder
 from denselab.models import MODELS
 from denselab.models.base import ModelEntry, ModelOptions
 from denselab.models.deeplab_v2 import DeepLabV2, caffe_resnet, resnet_score_layers

@@ -27,7 +27,7 @@ from denselab.errors import (
     ResourceError,
     TrainingDiverged,
 )
-from denselab.files import read_folder
+from denselab.folders import read_folder
 from denselab.inference import Predictor
 from denselab.labels import LabelSpace
 from denselab.lock import only_writer
@@ -247,6 +247,41 @@ def test_the_first_kept_network_is_never_without_a_state(
 
     monkeypatch.setattr(loop, "train_step", stepping)
     run_training(make_settings({**tiny, "validations": 6}), tiny_data, tmp_path / "run")
+
+
+def test_a_kill_within_the_last_validation_costs_the_validation_alone(
+    straight: Path, tiny_data: Dataset, tiny: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The state was written after it: a kill then cost all steps since the last save, up to two minutes."""
+    run = tmp_path / "run"
+    original = loop.validate_and_keep
+
+    def killed(job: Any, session: loop.Session) -> Any:
+        if session.state.step == 6:
+            raise SystemExit(137)
+        return original(job, session)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "validate_and_keep", killed)
+        with pytest.raises(SystemExit):
+            run_training(make_settings(tiny), tiny_data, run)
+    assert weights_of(run) == weights_of(straight)
+    monkeypatch.setattr(loop, "train_step", None)  # not one more step
+    resumed = run_training(resumed_settings(make_settings({}), run), tiny_data, run, resume=True)
+    whole = json.loads((straight / "summary.json").read_text())
+    assert (resumed.best_miou, resumed.best_loss) == (whole["best_miou"], whole["best_loss"])
+    assert [row["step"] for row in read_metrics(run, "validation")] == [3, 6]
+    assert weights_of(run, "model") == weights_of(straight, "model")
+
+
+def test_the_last_state_knows_the_last_validation(straight: Path) -> None:
+    """It is written before it, and only its numbers after it."""
+    state = json.loads((straight / "last" / "state.json").read_text())
+    assert state["best_loss"] == json.loads((straight / "summary.json").read_text())["best_loss"]
+    assert (state["step"], state["loss_count"]) == (6, 0)
+    assert state["metrics_bytes"] == (straight / "metrics.jsonl").stat().st_size
+    assert read_folder(straight / "last").keys() >= {"state.json"}  # the manifest fits
+    assert not (straight / "last.previous").exists()
 
 
 def test_a_run_folder_that_is_deleted_is_said_and_not_made_anew(

@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim import AdamW, Optimizer
 
 from denselab.errors import CheckpointError
-from denselab.files import read_folder, write_folder
+from denselab.folders import read_folder, write_folder
 from denselab.tensors import pack_tensors
 from denselab.training.state import RunState, load_last, save_last
 

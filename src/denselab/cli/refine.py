@@ -134,7 +134,8 @@ def _confidence(given: float | None) -> float:
 def _table(path: Path) -> LabelSpace:
     """The label table of a file, or of a model or run folder. Raises DataError, CheckpointError."""
     from denselab.convert.conventions import read_label_table
-    from denselab.files import read_member, unpack_json
+    from denselab.files import unpack_json
+    from denselab.folders import read_member
     from denselab.labels import LabelSpace
     from denselab.run_folder import MODEL_CONFIG, find_model_folder
 

@@ -17,7 +17,8 @@ from denselab.data.dataset import Dataset
 from denselab.data.item import Item
 from denselab.documents import parse_json
 from denselab.errors import CheckpointError
-from denselab.files import read_member, sha256_of
+from denselab.files import sha256_of
+from denselab.folders import read_member
 from denselab.run_folder import SPLITS
 
 DIGITS = 32  # of a sha256: equal ones are no chance

@@ -17,7 +17,8 @@ from typing import Any
 from denselab.crf import Parameters
 from denselab.documents import parse_json, read_bytes
 from denselab.errors import CheckpointError, ConfigError
-from denselab.files import MANIFEST, json_bytes, link_folder, read_folder, require_files, unpack_json, write_folder
+from denselab.files import json_bytes, unpack_json
+from denselab.folders import MANIFEST, link_folder, read_folder, require_files, write_folder
 from denselab.migration import migrated, stamped
 from denselab.run_folder import CARD, MODEL_CONFIG, refuse_a_run
 

@@ -19,7 +19,8 @@ from denselab.engine.stored_spec import spec_of, unknown_to_us
 from denselab.engine.torch_engine import TorchEngine
 from denselab.engine.weights import find_misfit
 from denselab.errors import CheckpointError, ConfigError
-from denselab.files import Content, json_bytes, read_folder, require_files, unpack_json, write_folder
+from denselab.files import json_bytes, unpack_json
+from denselab.folders import Content, read_folder, require_files, write_folder
 from denselab.models.base import SegmentationModel
 from denselab.run_folder import CARD, MODEL_CONFIG, WEIGHTS, exported_graph, find_model_folder
 from denselab.tensors import require_finite, tensor_parts, unpack_tensors

@@ -10,7 +10,7 @@ from denselab.engine.ensemble_folder import MEMBERS
 from denselab.engine.hub import download_model, is_hub_id, is_torchvision
 from denselab.engine.stored_spec import read_spec
 from denselab.errors import CheckpointError, ConfigError
-from denselab.files import MANIFEST, read_folder, read_member, require_files
+from denselab.folders import MANIFEST, read_folder, read_member, require_files
 from denselab.run_folder import (
     IR_GRAPH,
     IR_WEIGHTS,

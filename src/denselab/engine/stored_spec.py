@@ -11,7 +11,8 @@ from denselab.engine.formats import current_config
 from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
 from denselab.engine.stored import require_sound_config
 from denselab.errors import CheckpointError, ConfigError, DataError
-from denselab.files import read_member, unpack_json
+from denselab.files import unpack_json
+from denselab.folders import read_member
 from denselab.labels import LabelSpace
 from denselab.migration import writer
 from denselab.run_folder import MODEL_CONFIG

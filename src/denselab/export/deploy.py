@@ -50,7 +50,8 @@ from denselab.export.parity import (
 from denselab.export.pictures import CheckPictures, check_pictures, seen_pictures
 from denselab.export.program import coarse_factor, exported_program, refuse_crf_layer
 from denselab.export.program_engine import program_bytes, program_engine
-from denselab.files import json_bytes, write_folder
+from denselab.files import json_bytes
+from denselab.folders import write_folder
 from denselab.inference.prediction import file_table
 from denselab.numbers import flag, flags
 from denselab.paths import deepest_folder, given_path

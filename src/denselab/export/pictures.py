@@ -19,7 +19,8 @@ from denselab.data.recorded import Recorded, divided, read_recorded
 from denselab.data.seen import seen_of
 from denselab.engine.spec import ModelSpec
 from denselab.errors import DataError
-from denselab.files import json_bytes, read_member
+from denselab.files import json_bytes
+from denselab.folders import read_member
 from denselab.measure.data import run_of, select
 from denselab.run_folder import SPLITS
 from denselab.types import Image, LabelMap

@@ -12,7 +12,8 @@ from typing import Any
 from denselab import __version__
 from denselab.engine.content import content_of
 from denselab.errors import ConfigError
-from denselab.files import MANIFEST, sha256_of
+from denselab.files import sha256_of
+from denselab.folders import MANIFEST
 from denselab.inference.bands import goes_by_rows
 from denselab.inference.plan import Plan
 from denselab.inference.prediction import ProbsFormat, result_paths

@@ -237,7 +237,7 @@ class Predictor:
     def save_pretrained(self, save_directory: str | Path) -> Path:
         """Write the model folder: model.safetensors, config.json, README.md, manifest.json. Raises ResourceError."""
         from denselab.engine.stored_spec import read_spec
-        from denselab.files import read_folder, write_folder
+        from denselab.folders import read_folder, write_folder
 
         target = Path(save_directory)
         if self.joint:

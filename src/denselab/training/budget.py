@@ -27,7 +27,7 @@ class Budget:
     used: seconds that earlier sessions of a resumed run took.
     validation_seconds: the latest validation, or an estimate; what is kept of it is not yet written.
     closing_seconds: reserve for the step in progress when time is up, and for what else follows it but the files.
-    model_bytes, last_bytes: of a model folder, which the last validation may write, and of last/, which comes after it.
+    model_bytes, last_bytes: of a model folder, which the last validation may write, and of last/, written before it.
     disk_rate: bytes per second written and synced.
     started: time.monotonic() at the start of this session.
     pace: seconds of a recent step; 0 before the first.

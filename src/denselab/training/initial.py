@@ -17,7 +17,8 @@ from denselab.engine.formats import current_config, current_weights
 from denselab.engine.spec import Architecture
 from denselab.engine.stored_spec import spec_of
 from denselab.errors import CheckpointError, ConfigError, NoSuchPath
-from denselab.files import read_member, unpack_json
+from denselab.files import unpack_json
+from denselab.folders import read_member
 from denselab.in_words import first_few
 from denselab.labels import partners
 from denselab.models.base import SegmentationModel

@@ -24,7 +24,7 @@ from denselab.engine.spec import ModelSpec
 from denselab.engine.threads import heed_neighbours
 from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import TrainingDiverged
-from denselab.files import link_folder
+from denselab.folders import link_folder
 from denselab.models.base import SegmentationModel
 from denselab.run_folder import MODEL, MODEL_BEST_LOSS
 from denselab.tensors import not_finite
@@ -32,7 +32,7 @@ from denselab.training.budget import Budget
 from denselab.training.job import Job
 from denselab.training.optim import set_lr, update_average
 from denselab.training.records import RunRecords
-from denselab.training.state import RunState, save_last
+from denselab.training.state import RunState, renew_numbers, save_last
 from denselab.training.statistics import gather_statistics
 from denselab.training.step import Stepper, train_step
 from denselab.training.validate import Validation, validate
@@ -92,14 +92,24 @@ def train(job: Job, session: Session) -> str:
         else:
             session.state.epoch += 1
             session.state.consumed = 0
-    if finished != "signal" and (session.state.loss_count or session.state.best_miou is None):
-        if job.config.bn_statistics == "cumulative":
-            session.records.say("gathering the statistics of batch normalisation over the training set")
-            pictures = (batch.images for batch in _batches(job, session, start=0))
-            gather_statistics(session.judged, pictures, job.preprocessing, session.accelerator)
-        validate_and_keep(job, session)
-    save_state(session, keep_previous=finished == "signal")
+    if finished == "signal" or not (session.state.loss_count or session.state.best_miou is None):
+        save_state(session, keep_previous=finished == "signal")
+    else:
+        _close(job, session)
     return finished
+
+
+def _close(job: Job, session: Session) -> None:
+    """Save, then make the last validation: a kill within it costs nothing else, and it ends when the time does."""
+    if job.config.bn_statistics == "cumulative":
+        session.records.say("gathering the statistics of batch normalisation over the training set")
+        pictures = (batch.images for batch in _batches(job, session, start=0))
+        gather_statistics(session.judged, pictures, job.preprocessing, session.accelerator)
+    save_state(session)
+    validate_and_keep(job, session)
+    _note_state(session)
+    if session.accelerator.is_main_process:
+        renew_numbers(session.records.run, session.state, session.stepper.optimizer)
 
 
 def _steps_of_epoch(job: Job, session: Session) -> Iterator[list[Batch]]:
@@ -282,20 +292,27 @@ def _keep_lowest(job: Job, session: Session, entry: dict[str, Any], is_best: boo
 
 
 def save_state(session: Session, keep_previous: bool = True) -> None:
-    """Write last/. keep_previous: keep the one before beside it; a finished run needs no second one.
+    """Write last/. keep_previous: keep the one before beside it; a run that is over needs no second one.
 
     Raises TrainingDiverged, and then leaves the last/ of before.
     """
     _require_sound(session)
     session.records.require_folder()
-    state, scaler = session.state, session.accelerator.scaler
-    state.seconds, began = session.budget.elapsed, time.monotonic()
+    _note_state(session)
+    state, began = session.state, time.monotonic()
     if session.accelerator.is_main_process:
-        state.metrics_bytes = session.records.metrics_bytes()
-        state.scaler = {} if scaler is None else scaler.state_dict()
         save_last(session.records.run, state, session.model, session.average, session.stepper.optimizer, keep_previous)
     _note_writing(session, session.budget.last_bytes, began)
     session.saved = state.step
+
+
+def _note_state(session: Session) -> None:
+    """Bring the numbers that are saved to this moment."""
+    state, scaler = session.state, session.accelerator.scaler
+    state.seconds = session.budget.elapsed
+    if session.accelerator.is_main_process:
+        state.metrics_bytes = session.records.metrics_bytes()
+        state.scaler = {} if scaler is None else scaler.state_dict()
 
 
 def _note_writing(session: Session, size: int, began: float) -> None:

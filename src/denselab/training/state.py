@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from denselab.errors import CheckpointError
-from denselab.files import Content, json_bytes, read_newest_folder, require_files, unpack_json, write_folder
+from denselab.files import json_bytes, unpack_json
+from denselab.folders import Content, read_newest_folder, renew_file, require_files, write_folder
 from denselab.migration import Record, migrated, ours, stamped, writer
 from denselab.models.unet import Up
 from denselab.run_folder import AVERAGE, LAST, OPTIMIZER, STATE, WEIGHTS, has_state
@@ -88,13 +89,24 @@ def save_last(
     """Write last/. keep_previous: keep the one before as last.previous/. Raises ResourceError."""
     numbers, tensors = _flatten_optimizer(optimizer)
     files: dict[str, Content] = {
-        STATE: json_bytes(stamped({**asdict(state), "optimizer": numbers}, FORMAT)),
+        STATE: _document(state, numbers),
         WEIGHTS: partial(tensor_parts, model.state_dict()),
         OPTIMIZER: partial(tensor_parts, tensors),
     }
     if average is not None:
         files[AVERAGE] = partial(tensor_parts, average.state_dict())
     write_folder(run / LAST, files, keep_previous, remedy=GO_ON)
+
+
+def renew_numbers(run: Path, state: RunState, optimizer: Optimizer) -> None:
+    """Write the state alone into last/, whose tensors are the present ones. Raises ResourceError."""
+    numbers, _ = _flatten_optimizer(optimizer)
+    renew_file(run / LAST, STATE, _document(state, numbers), remedy=GO_ON)
+
+
+def _document(state: RunState, numbers: dict[str, dict[str, float]]) -> bytes:
+    """What state.json holds. numbers: of the optimiser, see _flatten_optimizer."""
+    return json_bytes(stamped({**asdict(state), "optimizer": numbers}, FORMAT))
 
 
 def load_last(
