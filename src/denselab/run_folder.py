@@ -3,6 +3,7 @@
     RUN/
       config.yaml          the settings, complete            env.json    versions, device, commit, command
       dataset.json         label table, splits, class pixels, what was chosen and why
+      content.json         digests and sizes of the files of val and train, so that a resume sees what has changed
       model/               best mIoU:   model.safetensors  config.json  README.md  manifest.json
       model-best-loss/     lowest validation loss, the same files
       last/                what a resume needs:
@@ -39,7 +40,7 @@ from denselab.folders import MANIFEST, previous_of
 from denselab.paths import no_such_path
 
 CONFIG, ENVIRONMENT, DATASET, SUMMARY = "config.yaml", "env.json", "dataset.json", "summary.json"
-METRICS, RESULTS, LOG = "metrics.jsonl", "results.csv", "log.txt"
+CONTENT, METRICS, RESULTS, LOG = "content.json", "metrics.jsonl", "results.csv", "log.txt"
 MODEL, MODEL_BEST_LOSS = "model", "model-best-loss"
 LAST, STATE, OPTIMIZER, AVERAGE = "last", "state.json", "optimizer.safetensors", "average.safetensors"
 REPORT, SAMPLES, STAGES = "report.html", "samples", "stages.json"
@@ -57,7 +58,7 @@ EXPORTED_FILES = (ONNX_GRAPH, IR_GRAPH, IR_WEIGHTS, EXPORT, PROGRAM, LABELS_ONNX
 MODEL_FILES = (WEIGHTS, MODEL_CONFIG, CARD, MANIFEST, *EXPORTED_FILES)
 
 # left by a run that was killed before its first save, by older versions also after the first validation
-BEGUN = frozenset({CONFIG, DATASET, ENVIRONMENT, LOG, METRICS, RESULTS, MODEL, MODEL_BEST_LOSS, REGIONS, WEAK})
+BEGUN = frozenset({CONFIG, DATASET, ENVIRONMENT, CONTENT, LOG, METRICS, RESULTS, MODEL, MODEL_BEST_LOSS, REGIONS, WEAK})
 
 
 def is_run(folder: Path) -> bool:

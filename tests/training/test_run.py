@@ -13,13 +13,16 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from PIL import Image
 from torch import Tensor
 
 from denselab.config import make_settings
-from denselab.data import Dataset
+from denselab.data import Dataset, open_dataset
+from denselab.data.content import changed_in, content_of, read_content
 from denselab.data.read.spectral import SpectralBands
 from denselab.engine.folder import load_engine
 from denselab.errors import (
+    CheckpointError,
     ConfigError,
     DataError,
     Interrupted,
@@ -27,6 +30,8 @@ from denselab.errors import (
     ResourceError,
     TrainingDiverged,
 )
+from denselab.evaluation.confusion import confusion_matrix
+from denselab.evaluation.scores import mean_iou
 from denselab.folders import read_folder
 from denselab.inference import Predictor
 from denselab.labels import LabelSpace
@@ -346,6 +351,66 @@ def test_resume_refuses_changed_labels(tiny_data: Dataset, straight: Path, tmp_p
         ConfigError, match=r"labels of the training pictures .* have changed since the run began \(.* pixels"
     ):
         compare_data(replace(tiny_data, items=drawn_anew), RunRecords(run))
+
+
+def test_resume_on_changed_val_measures_the_kept_networks_anew(
+    tiny_data: Dataset,
+    tiny: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Labels of val were corrected in the middle of a run: its best score stayed the one by the labels of before."""
+    data, run = open_dataset(shutil.copytree(tiny_data.root, tmp_path / "data")), tmp_path / "run"
+    with monkeypatch.context() as patch:
+        stop_after(4, patch)
+        with pytest.raises(Interrupted):
+            run_training(make_settings({**tiny, "lr": 0.1}), data, run)
+    before, content = load_engine(run, "cpu").spec.scores, (run / "content.json").read_bytes()
+    labels = data.of_split("val")[1].source.path
+    drawn = Image.open(labels)
+    turned = drawn.rotate(180)
+    if drawn.mode == "P":
+        turned.putpalette(drawn.getpalette() or [])
+    turned.save(labels)
+    picture = data.of_split("train")[0].image
+    Image.open(picture).resize((64, 48)).convert("L").save(picture)
+    capsys.readouterr()
+    with monkeypatch.context() as patch:
+        stop_after(5, patch)
+        with pytest.raises(Interrupted):
+            run_training(resumed_settings(make_settings({}), run), data, run, resume=True)
+    told = capsys.readouterr().err
+    assert f"changed since the run began: the labels of 1 of 4 pictures of val ({data.of_split('val')[1].name})" in told
+    assert f"changed since the run began: 1 of 12 pictures of train ({data.of_split('train')[0].name})" in told
+    after = load_engine(run, "cpu").spec.scores
+    assert after["step"] == before["step"] == 3
+    assert after["miou"] != before["miou"]
+    assert json.loads((run / "last" / "state.json").read_bytes())["best_miou"] == after
+    engine, classes = load_engine(run, "cpu"), data.label_space.num_classes
+    truths = [data.read(item) for item in data.of_split("val")]
+    found = [Predictor(engine).labels(truth.image) for truth in truths]
+    pairs = zip(truths, found, strict=True)
+    counts = [confusion_matrix(t.labels, f, classes, data.label_space.ignore_index) for t, f in pairs]
+    assert after["miou"] == pytest.approx(mean_iou(np.sum(counts, axis=0)), abs=1e-9)
+    assert (run / "content.json").read_bytes() != content
+    run_training(resumed_settings(make_settings({}), run), data, run, resume=True)
+    assert "changed since" not in capsys.readouterr().err, "it is told once"
+
+
+def test_files_that_hold_the_same_are_no_change(tiny_data: Dataset, straight: Path, tmp_path: Path) -> None:
+    """Copied, touched, and labels stored anew with the same ids."""
+    data = open_dataset(shutil.copytree(tiny_data.root, tmp_path / "data"))
+    before = read_content(straight)
+    assert before is not None
+    assert before == content_of(tiny_data)
+    path = data.of_split("val")[0].source.path
+    Image.open(path).save(path, compress_level=1)
+    assert changed_in("val", before, content_of(data)) == ""
+    assert read_content(tmp_path) is None, "a run of an older version"
+    (tmp_path / "content.json").write_text('{"val": {"a": 3}}')
+    with pytest.raises(CheckpointError, match=r"content\.json is damaged; delete it"):
+        read_content(tmp_path)
 
 
 def test_resume_keeps_the_white_of_the_run(tiny_data: Dataset, straight: Path, tmp_path: Path) -> None:

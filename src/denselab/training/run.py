@@ -26,6 +26,7 @@ from denselab.run_folder import MODEL, REGIONS, SUMMARY, find_model_folder
 from denselab.training.budget import make_budget
 from denselab.training.job import Job
 from denselab.training.loop import Session, keep_model, signals_noted, train
+from denselab.training.measured_again import record_content, take_up_changes
 from denselab.training.optim import make_optimizer
 from denselab.training.plan import Plan, plan_run, require_affordable, say_plan, write_head
 from denselab.training.precision import precision_on
@@ -97,8 +98,12 @@ def run_training(
         say_plan(plan, needs, records, accelerator)
         if accelerator.is_main_process:
             write_head(plan, records, command, accelerator)
+        if not resume:
+            record_content(dataset, records)
         session = open_session(plan, accelerator, records, started, resume, at_most)
         with kept_in(run / REGIONS):
+            if resume:
+                take_up_changes(plan.job, dataset, session)
             stopped = _train_noting_signals(plan.job, session)
             return finish(plan, session, stopped, command)
 
