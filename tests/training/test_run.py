@@ -413,6 +413,14 @@ def test_files_that_hold_the_same_are_no_change(tiny_data: Dataset, straight: Pa
         read_content(tmp_path)
 
 
+def test_a_finished_run_says_that_nothing_is_left(
+    tiny_data: Dataset, straight: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Path(shutil.copytree(straight, tmp_path / "run"))
+    run_training(resumed_settings(make_settings({}), run), tiny_data, run, resume=True)
+    assert "the run is finished: nothing is left to train; for more give a larger `epochs`" in capsys.readouterr().err
+
+
 def test_resume_keeps_the_white_of_the_run(tiny_data: Dataset, straight: Path, tmp_path: Path) -> None:
     """A brighter picture that was added changed what is white, and with it all pictures of the run."""
     stored = json.loads((straight / "dataset.json").read_bytes())

@@ -14,6 +14,7 @@ from accelerate.state import AcceleratorState
 from torch.optim import Optimizer
 
 from denselab.config import Settings
+from denselab.config.settings import LENGTHS
 from denselab.console import Progress, progress
 from denselab.data.dataset import Dataset
 from denselab.data.feed.loading import steps_per_epoch
@@ -104,6 +105,7 @@ def run_training(
         with kept_in(run / REGIONS):
             if resume:
                 take_up_changes(plan.job, dataset, session)
+                _say_if_finished(plan.job, session)
             stopped = _train_noting_signals(plan.job, session)
             return finish(plan, session, stopped, command)
 
@@ -122,6 +124,17 @@ def _train_noting_signals(job: Job, session: Session) -> str:
             raise ResourceError(
                 f"cannot write the run {job.run}: {error}; the state of the last save is in last/"
             ) from error
+
+
+def _say_if_finished(job: Job, session: Session) -> None:
+    """Where a resumed run has no step left, say what is done in its place: its report is written again."""
+    step = session.state.step
+    if step and session.budget.progress(step) >= 1.0:
+        length = next(key for key in LENGTHS if getattr(job.config, key) is not None)
+        session.records.say(
+            f"the run is finished: nothing is left to train; for more give a larger `{length}`. "
+            "Its model is measured again for the report"
+        )
 
 
 def _after_divergence(session: Session) -> str:
