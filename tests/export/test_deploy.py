@@ -66,6 +66,7 @@ def test_an_export_is_measured_on_the_pictures_that_its_run_held_out(
     (run / "dataset.json").write_text(json.dumps(stored), encoding="utf-8")
     done = export(run, tmp_path / "out")
     assert done.parity.source == "data: val"
+    assert done.parity.told() not in caplog.text, "the command tells it at the end"
     assert not any(name in (tmp_path / "out" / "splits.json").read_text(encoding="utf-8") for name in names)
     assert "no names" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     before = denselab.evaluate(run, data, quiet=True)
@@ -80,12 +81,18 @@ def test_an_export_is_measured_on_the_pictures_that_its_run_held_out(
 
 @pytest.mark.usefixtures("traced")
 def test_for_openvino_in_int8(
-    model_folder: Path, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model_folder: Path,
+    scenes: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr("denselab.export.int8.ROUNDED_MIOU", 1.0)  # random weights lose whatever they have
     done = export(model_folder, tmp_path / "out", "openvino", int8=True, check=scenes)
     assert done.int8
     assert done.layers == 7
+    assert "float32: " in caplog.text
+    assert done.parity.told() not in caplog.text
     assert {"model.xml", "model.bin"} <= done.files.keys()
     assert b"FakeQuantize" in (tmp_path / "out" / "model.xml").read_bytes()
     assert denselab.load(tmp_path / "out")(np.zeros((20, 30, 3), np.uint8)).labels.shape == (20, 30)

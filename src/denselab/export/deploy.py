@@ -242,7 +242,8 @@ def _graph_draft(engine: TorchEngine, pictures: CheckPictures, to: Target, int8:
     document = model.SerializeToString()
     found = parity(engine, _runtime(document, spec, to), pictures, FLOAT_PICTURES)
     require_float(found, "the exported graph")
-    logger.info(f"float32: {found.told()}")
+    if int8 or bf16:  # of the graph that is written the caller tells
+        logger.info(f"float32: {found.told()}")
     draft = Draft({}, found, document=document)
     if int8:
         done = quantised(
