@@ -77,18 +77,18 @@ def quantised(
         write = Quantiser(model, calibration, Path(scratch))
         document = write(())
         found = measure(document)
-        logger.info(f"int8: {found.told()}")
         if found.loss < ROUNDED_MIOU:
             return Quantised(document, found, (), len(layers))
+        logger.info(f"int8: {found.told()}")
         order = _by_error(write, layers, calibration[:SENSITIVITY_PICTURES], logits, quiet)
         count = 1
         while count <= max(1, int(MOST_LEFT * len(layers))):
             kept = tuple(order[:count])
             document = write(kept)
             found = measure(document)
-            logger.info(f"int8 but {count} of {len(layers)} layers: {found.told()}")
             if found.loss < ROUNDED_MIOU:
                 return Quantised(document, found, kept, len(layers))
+            logger.info(f"int8 but {count} of {len(layers)} layers: {found.told()}")
             count *= 2
     raise ParityError(
         f"int8 loses {100 * found.loss:.2f} points of mIoU even with {len(kept)} of {len(layers)} layers in float32; "
