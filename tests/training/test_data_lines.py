@@ -1,11 +1,14 @@
 """What a run says of its data: classes that a split lacks, and what a smaller size takes."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from denselab.api import open_for_training
+from denselab.config import make_settings
 from denselab.data import Dataset, open_dataset
 from denselab.data.counting import count_class_pixels
 from denselab.training.data_lines import data_lines, remarks_and_warnings
@@ -33,6 +36,15 @@ def test_classes_that_one_split_lacks(thin: Dataset) -> None:
         "warning: train has no pixel of class 2: never learnt",
         "warning: val has no pixel of class 1: not measured",
     ]
+
+
+def test_what_check_has_said_is_not_said_again(thin: Dataset) -> None:
+    """`train` told of a class that val lacks twice: by its quick check, then by the plan."""
+    data = open_for_training(make_settings({"data": str(thin.root)}))
+    assert [line for line in data.warnings if "val has no pixel of class 1: not measured" in line]
+    assert lines(data, (64, 64)) == []
+    alone = replace(data, warnings=data.warnings[:1])
+    assert len(lines(alone, (64, 64))) == 1
 
 
 def test_what_a_smaller_size_takes(thin: Dataset) -> None:

@@ -50,7 +50,10 @@ def _rectangles(dataset: Dataset) -> list[str]:
 
 
 def _absent(dataset: Dataset, train_pixels: NDArray[np.int64]) -> list[str]:
-    """Classes that one split lacks and the other has; silent where a split is larger than what was counted."""
+    """Classes that one split lacks and the other has; silent where a split is larger than what was counted.
+
+    And where `check` has said it: it reads all of a small data set.
+    """
     train, val = dataset.of_split("train"), dataset.of_split("val")
     if max(len(train), len(val)) > COUNTED:
         return []
@@ -65,8 +68,9 @@ def _absent(dataset: Dataset, train_pixels: NDArray[np.int64]) -> list[str]:
         ("train", in_val & ~in_train, "never learnt"),
         ("val", in_train & ~in_val, "not measured"),
     ):
-        if lacks.any():
-            lines.append(f"warning: {split} has no pixel of {first_few(names[lacks], LISTED)}: {use}")
+        told = f"warning: {split} has no pixel of "
+        if lacks.any() and not any(line.startswith(told) for line in dataset.warnings):
+            lines.append(f"{told}{first_few(names[lacks], LISTED)}: {use}")
     return lines
 
 
