@@ -270,15 +270,28 @@ def test_results_do_not_go_into_a_data_set(tmp_path: Path, out: str) -> None:
         ["leftImg8bit/train/a/a_leftImg8bit.png", "gtFine/train/a/a_gtFine_labelIds.png"],
         ["images/a.jpg", "trainval.json"],
         ["train/a.jpg", "train/_annotations.coco.json"],
+        [
+            "stage1_train/00ae/images/00ae.png",
+            "stage1_train/00ae/masks/1.png",
+            "stage1_train/0bb1/images/0bb1.png",
+            "stage1_train/0bb1/masks/2.png",
+            "stage1_train/results/labels.json",
+        ],
+        ["00ae/images/00ae.png", "00ae/masks/1.png"],
     ],
 )
 def test_results_do_not_go_into_data_of_well_known_layouts(tmp_path: Path, files: list[str]) -> None:
-    """`predict RUN photos/ --out CAMVID/out` wrote into the data set; so it was with Cityscapes and COCO's json."""
+    """`predict RUN photos/ --out CAMVID/out` wrote into the data set; so it was with Cityscapes, COCO's json, DSB2018."""
     for file in files:
         (tmp_path / "data" / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "data" / file).write_text('{"info": {}, "images": [{"id": 0}]}')
     with pytest.raises(ConfigError, match="lies inside the data set"):
         refuse_inside_data(tmp_path / "data" / "out")
+    refuse_inside_data(tmp_path / "out")
+
+
+def test_a_folder_of_data_sets_is_no_data_set(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "camvid")
     refuse_inside_data(tmp_path / "out")
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from denselab.data.read.images import PICTURE_SUFFIXES
@@ -14,13 +15,14 @@ CITYSCAPES, CAMVID = "leftImg8bit", "annot"  # a folder of Cityscapes; what SegN
 ANNOTATED = re.compile(rb'"(images|annotations|categories)"\s*:\s*\[')  # COCO
 HEAD = 4096  # bytes of a json that are looked at
 LEVELS = 3  # folders above the one that is asked about
+FEW = 8  # folders that tell whether each picture has its own
 
 
 def refuse_inside_data(out: Path | None) -> None:
     """Raise ConfigError where a folder for results is, or lies in, what looks like a data set; None passes.
 
     A data set has a data.yaml, or pictures and labels side by side, in itself or in its splits: folders of both, or a
-    folder of pictures and a json of annotations.
+    folder of pictures and a json of annotations. Or each picture has a folder with both.
     """
     if out is None:
         return
@@ -38,7 +40,20 @@ def _looks_like_data(folder: Path) -> bool:
     if CITYSCAPES in names or any(f"{name}{CAMVID}" in names for name in names):
         return True
     splits = [path for path in folders if split_in_name(path.name) == path.name]
-    return any(map(_has_both, (folder, *splits))) or any(map(_is_annotated, splits))
+    if any(map(_has_both, (folder, *splits))) or any(map(_is_annotated, splits)):
+        return True
+    return any(map(_has_one_for_each, (folder, *(path for path in folders if split_in_name(path.name)))))
+
+
+def _has_one_for_each(place: Path) -> bool:
+    """Whether most folders in it are of one picture: ID/images/ID.png beside ID/masks (DSB2018)."""
+    first = list(islice((path for path in _entries(place) if path.is_dir()), FEW))
+    return bool(first) and 2 * sum(_has_both(path) and _is_of_one(path) for path in first) > len(first)
+
+
+def _is_of_one(folder: Path) -> bool:
+    files = (file for path in _folders(folder) if _is_of_pictures(path) for file in _entries(path))
+    return any(file.stem == folder.name and file.suffix.lower() in PICTURE_SUFFIXES for file in files)
 
 
 def _has_both(place: Path) -> bool:
