@@ -17,7 +17,7 @@ from denselab.engine.folder import load_engine
 from denselab.engine.stored_spec import spec_of
 from denselab.errors import CheckpointError, ConfigError, DataError, ShapeError
 from denselab.export.deploy import export
-from denselab.inference import Predictor
+from denselab.inference import Predictor, distributed
 from denselab.inference.inputs import by_picture, find_sources
 from denselab.inference.instance_wise import cut
 from denselab.inference.instances import InstanceWise
@@ -120,6 +120,52 @@ def test_one_source_per_picture(runs: Any, tmp_path: Path) -> None:
         "has no file of band B01",
         "is the file of no band; the model takes *_B01, *_B02, *_B03, *_B04",
     ]
+
+
+class Rows:
+    """What `predict_dataset` asks of a ray.data.Dataset, and Ray's map in this process."""
+
+    def __init__(self, rows: list[dict[str, str]]) -> None:
+        self.rows = rows
+
+    def columns(self) -> list[str]:
+        return list(self.rows[0])
+
+    def filter(self, keeps: Any) -> "Rows":
+        return Rows([row for row in self.rows if keeps(row)])
+
+
+def test_other_machines_take_a_file_for_each_band_for_one_picture(
+    runs: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`predict --ray` and `predict_dataset` took each of the twelve files of a picture for a picture of its own."""
+    data, run = runs["twelve"]
+    images = data.items[0].image.parent
+
+    def here(rows: Rows, how: distributed.Remote, options: Any, *_: Any) -> list[dict[str, Any]]:
+        columns = {name: [row[name] for row in rows.rows] for name in rows.rows[0]}
+        found = distributed.Predict(how, dict(options))(columns)
+        return [{name: found[name][i] for name in found} for i in range(len(rows.rows))]
+
+    monkeypatch.setattr(distributed, "_mapped", here)
+    (tmp_path / "9_B03.tif").write_bytes((images / "0_B03.tif").read_bytes())
+    paths = [*sorted(images.iterdir()), tmp_path / "9_B03.tif"]
+    found = distributed.predict_dataset(Rows([{"path": str(path)} for path in paths]), run, tmp_path / "out")
+    assert [row["stem"] for row in found if not row["error"]] == [str(number) for number in range(6)]
+    assert [row["error"] for row in found if row["error"]] == ["no file of band B01, which are named *_B01"]
+    assert len(list((tmp_path / "out" / "labels").iterdir())) == 6
+    alone = Predictor(load_engine(run, "cpu"))(images / "3_B01.tif").labels
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "out" / "labels" / "3.png")), alone)
+
+    def cluster(address: str, sources: Any, *_: Any) -> Any:
+        given.extend(sources)
+        return iter(())
+
+    given: list[Any] = []
+    monkeypatch.setattr(distributed, "predict_on_ray", cluster)
+    options = ["--ray", "local", "--out", str(tmp_path / "ray"), "--json"]
+    CliRunner().invoke(app, ["predict", str(run), str(images), *options])
+    assert [source.path.name for source in given] == [f"{number}_B01.tif" for number in range(6)]
 
 
 def test_a_model_and_pictures_of_other_bands(runs: Any, tmp_path: Path, tiny_data: Dataset) -> None:

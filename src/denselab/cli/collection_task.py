@@ -191,11 +191,11 @@ def on_ray(address: str, task: Task, chosen: Chosen) -> tuple[Sequence[Result], 
     """Do it on a Ray cluster. Its rows become the table."""
     import json
 
-    from denselab.inference.distributed import Remote, errors_in, predict_on_ray
+    from denselab.inference.distributed import Remote, bands_of, errors_in, predict_on_ray
     from denselab.inference.manifest import Records, write_manifest
     from denselab.inference.results import Result
 
-    more = task.more
+    task, more = whole_pictures(task, bands_of(chosen.model)), task.more
     how = Remote(chosen.model, task.out, chosen.device, chosen.output_stride, chosen.engine, more.redo, more.overlays)
     rows = list(predict_on_ray(address, task.sources, how, {**chosen.options, "crf": chosen.crf}))
     if task.manifest and "://" not in task.out:

@@ -16,9 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from denselab.engine.open import EngineName
-from denselab.errors import ConfigError, MissingExtra, NoSuchPath, install
-from denselab.inference.inputs import Skipped, Source
+from denselab.data.read.spectral import SpectralBands, band_paths, shared_part
+from denselab.engine.ensemble_folder import is_ensemble, read_ensemble
+from denselab.engine.hub import is_torchvision
+from denselab.engine.open import EngineName, model_folder
+from denselab.engine.stored_spec import read_spec
+from denselab.errors import ConfigError, DataError, MissingExtra, NoSuchPath, install
+from denselab.inference.inputs import Skipped, Source, by_picture
 from denselab.inference.results import Result
 from denselab.numbers import flags, size
 
@@ -47,7 +51,8 @@ def predict_dataset(
     """A Ray Dataset with a row per picture, whose results are then below `out`; Ray computes it when it is asked for.
 
     dataset: a ray.data.Dataset with the column "path": a file that every machine can read, or a URL (s3://...); and
-        "stem", where its results go below `out`; without it the file's name.
+        "stem", where its results go below `out`; without it the file's name. Of pictures with a file for each band, the
+        file of the first band gives the row, and those of the others none.
     model: a model folder, run folder or hub id that every machine can read.
     out: a folder that every machine can write, or a URL.
     device, output_stride, engine: as for `load`. options: as for Predictor.plan (window, tta, crf, ...).
@@ -62,9 +67,35 @@ def predict_dataset(
         raise ConfigError(
             f"`dataset` has the columns {columns}; it needs `path`: ray.data.from_items([{{'path': ...}}])"
         )
+    bands = bands_of(str(model))
+    if bands is not None and bands.files:
+        dataset = dataset.filter(lambda row: stands_for_a_picture(str(row["path"]), bands))
     low, high = size(actors if isinstance(actors, Sequence) else (actors, actors), "`actors`")
     how = Remote(str(model), str(out), device, output_stride, engine, redo, overlays)
     return _mapped(dataset, how, options or {}, (low, high), cpus, gpus)
+
+
+def bands_of(model: str) -> SpectralBands | None:
+    """The bands of a model's pictures, without its weights; None for RGB. Raises NoSuchPath, CheckpointError."""
+    if is_torchvision(model):
+        return None
+    folder = model_folder(model)
+    while is_ensemble(folder):  # all of its models take the same pictures
+        folder = folder / read_ensemble(folder).members[0].folder
+    return read_spec(folder).preprocessing.bands
+
+
+def stands_for_a_picture(path: str, bands: SpectralBands) -> bool:
+    """Whether a file is no further band of a picture whose first band is there; what is none at all gets its error."""
+    matches = [shared_part(Path(path).as_posix(), pattern) for pattern in bands.files]
+    match = next(filter(None, matches), None)
+    if match is None or matches[0] is not None:
+        return True
+    first = match[0] + bands.files[0].replace("*", match[1]) + Path(path).suffix
+    try:
+        return Path(path) not in band_paths(Path(first), bands)
+    except DataError:  # whose own row tells of the band that is missing, if there is such a file
+        return not Path(first).exists()
 
 
 def _mapped(
@@ -120,13 +151,19 @@ class Predict:
         predictor = load(how.model, how.device, how.output_stride, how.engine, cache=False)
         self.plan = predictor.plan(**options)
         self.key = model_key(predictor.folder, self.plan)
+        self.bands = predictor.spec.preprocessing.bands
         self.how = how
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, NDArray[Any]]:
         paths = [str(path) for path in batch["path"]]
-        stems = [str(stem) for stem in batch["stem"]] if "stem" in batch else [Path(p).stem for p in paths]
+        stems = [str(stem) for stem in batch["stem"]] if "stem" in batch else [self._stem(p) for p in paths]
         rows = [self._row(path, stem) for path, stem in zip(paths, stems, strict=True)]
         return {name: np.array([row[name] for row in rows]) for name in rows[0]} if rows else {}
+
+    def _stem(self, path: str) -> str:
+        """The file's name; of a picture with a file for each band what they share."""
+        own = Source(Path(path), PurePosixPath(Path(path).stem))
+        return str(next(iter(by_picture([own], self.bands)[0]), own).stem)
 
     def _row(self, path: str, stem: str) -> dict[str, Any]:
         from denselab.inference.collection import predict_files
