@@ -1,13 +1,16 @@
 """`denselab refine` as a function: every form of probabilities, folders, steps, and what is refused."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image as PILImage
+from typer.testing import CliRunner
 
+from denselab.cli.main import app
 from denselab.cli.refine import refine
 from denselab.crf import DenseCRF, crf_for
 from denselab.errors import ConfigError, DataError, NoSuchPath, SkippedInputs
@@ -52,6 +55,25 @@ def test_probabilities_become_labels_overlay_and_marginals(
     told = json.loads(capsys.readouterr().out)
     assert told["parameters"] == {**FEW, "normalization": "symmetric"}
     assert told["results"][0]["shares"] == pytest.approx({"dark": 0.5, "light": 0.5}, abs=0.02)
+
+
+@pytest.mark.parametrize("single", [False, True])
+@pytest.mark.parametrize("kind", ["npz", "png", "none"])
+def test_the_output_folder_of_predict_is_named_by_what_is_in_it(
+    picture: Path, tmp_path: Path, single: bool, kind: Any
+) -> None:
+    """`refine PICS out/` said that out holds no a.npz; the probabilities were in out/probs."""
+    np.savez(tmp_path / "a.npz", probs=noisy_probs())
+    refine(picture, tmp_path / "a.npz", tmp_path / "out", probs=None if kind == "none" else kind, **FEW)
+    images = picture if single else picture.parent
+    with pytest.raises(DataError, match="is a folder of results") as told:
+        refine(images, tmp_path / "out", tmp_path / "new", **FEW)
+    command, *words = shlex.split(str(told.value).split("`")[1])
+    assert command == "denselab"
+    done = CliRunner().invoke(app, [*words, "--iterations", "1"])
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "new" / "labels" / "a.png").is_file()
+    assert ("--probs npz" in str(told.value)) == (kind == "none")
 
 
 def test_hard_labels_with_a_confidence(picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,7 @@
 """Refine probabilities from files into files: find the file for each picture, choose the label table, write results."""
 
 import logging
+import shlex
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -74,7 +75,8 @@ class Refinement:
 def find_tasks(image: Path, probs: Path, out: Path) -> tuple[list[Task], list[Skipped]]:
     """A picture with its probabilities, or the pictures of a folder with those of the same stem in the folder `probs`.
 
-    Raises ConfigError where one is a folder of pictures and the other a file, NoSuchPath.
+    Raises ConfigError where one is a folder of pictures and the other a file, DataError for predict's output folder,
+    whose probabilities lie one folder further down, NoSuchPath.
     """
     require_path(image, "a picture, or a folder of pictures")
     require_path(probs, "probabilities, or a folder of them")
@@ -82,16 +84,27 @@ def find_tasks(image: Path, probs: Path, out: Path) -> tuple[list[Task], list[Sk
         raise ConfigError(f"{image} is a folder of pictures, but {probs} is a file; give a folder of probabilities")
     refuse_own_folder([str(image)], out)
     sources, skipped = find_sources([str(image)], out)
+    partners = [_partner(source, probs) for source in sources]
+    if not any(partners):
+        _refuse_results(image, probs, out)
     if not image.is_dir():
-        return [Task(sources[0], _partner(sources[0], probs) or probs)] if sources else [], skipped
+        return [Task(sources[0], partners[0] or probs)] if sources else [], skipped
     tasks = []
-    for source in sources:
-        partner = _partner(source, probs)
+    for source, partner in zip(sources, partners, strict=True):
         if partner is None:
             skipped.append(Skipped(str(source.path), f"{probs} holds no {source.stem} (.npz, .npy, folder or .png)"))
         else:
             tasks.append(Task(source, partner))
     return tasks, skipped
+
+
+def _refuse_results(image: Path, probs: Path, out: Path) -> None:
+    """Raise DataError where `probs` is the output folder of predict: its probabilities, or label maps, are in it."""
+    meant = next((probs / name for name in ("probs", "labels") if (probs / name).is_dir()), None)
+    if meant is not None and read_table(probs / TABLE) is not None:
+        line = shlex.join(["denselab", "refine", str(image), str(meant), "--out", str(out)])
+        more = "" if meant.name == "probs" else "; `predict --probs npz` writes probabilities, which tell more"
+        raise DataError(f"{probs} is a folder of results, with what to refine in {meant}: `{line}`{more}")
 
 
 def _partner(source: Source, folder: Path) -> Path | None:
