@@ -154,6 +154,27 @@ def test_two_files_that_number_the_names_otherwise_are_asked_about(write, tmp_pa
     assert open_dataset(tmp_path).label_space.names == ("ground", "pothole", "manhole")
 
 
+@pytest.mark.usefixtures("splits")
+@pytest.mark.parametrize("other", [["Rust", "rust", "ground"], ["rust", "Rust", "ground"]])
+def test_names_that_differ_in_capitals_alone_are_two_in_two_files(write, tmp_path, other):
+    """The numbers of `Rust` and `rust` were compared as those of one class: files that agree, too, could differ."""
+    write("classes.txt", "Rust\nrust\nground\n")
+    write("id2label.json", json.dumps({str(i): name for i, name in enumerate(other)}))
+    if other[0] == "Rust":
+        assert open_dataset(tmp_path).label_space.names == ("Rust", "rust", "ground")
+    else:
+        with pytest.raises(DataError, match=r"classes\.txt says 0 Rust.*but id2label\.json says 0 rust"):
+            open_dataset(tmp_path)
+
+
+@pytest.mark.usefixtures("splits")
+def test_one_of_two_names_that_differ_in_capitals_alone_is_enough(write, tmp_path):
+    """A second file with one of both was taken for one that numbers it otherwise."""
+    write("classes.txt", "Rust\nrust\nground\n")
+    write("label_map.json", json.dumps({"0": "Rust", "2": "ground"}))
+    assert open_dataset(tmp_path).label_space.names == ("Rust", "rust", "ground")
+
+
 def test_names_above_the_data_set_count(save, photo, write, tmp_path):
     """Supervisely's masks lie in a folder of their own below the names."""
     for name in "ab":

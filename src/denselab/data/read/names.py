@@ -19,7 +19,7 @@ from denselab.data.read.tree import Tree, folder_role, split_in_name, words
 from denselab.documents import parse_json, read_text
 from denselab.errors import DataError
 from denselab.in_words import first_few
-from denselab.labels import Colour, labels_line
+from denselab.labels import Colour, labels_line, partners
 
 NAME_FILES = (
     "class_names.txt", "classes.txt", "names.txt", "labels.txt", "label_names.txt", "codes.txt", "obj.names",
@@ -144,7 +144,8 @@ def _read_first(tree: Tree) -> tuple[tuple[NamedLabel, ...], str]:
         except (StopIteration, DataError):  # one that cannot be read is not needed
             break
         theirs = _numbers(other)
-        if _coloured(labels) == _coloured(other) and any(theirs.get(name, mine[name]) != mine[name] for name in mine):
+        same = partners(mine, theirs)
+        if _coloured(labels) == _coloured(other) and any(mine[name] != theirs[same[name]] for name in same):
             raise DataError(
                 f"{tree.root}: {file} says {_in_words(labels)}, but {other_file} says {_in_words(other)}; "
                 f"take one of them out, or write in data.yaml {_line(labels)} or {_line(other)}"
@@ -161,7 +162,7 @@ def _coloured(labels: Sequence[NamedLabel]) -> bool:
 
 
 def _numbers(labels: Sequence[NamedLabel]) -> dict[str, int]:
-    return {label.name.casefold(): label.id for label in labels if not label.ignore}
+    return {label.name: label.id for label in labels if not label.ignore}
 
 
 def _tables(tree: Tree) -> Iterator[tuple[tuple[NamedLabel, ...], str]]:
