@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from denselab.data import Dataset, open_dataset
+from denselab.data.seen import seen_of
 from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import ConfigError, DataError, NoSuchPath
-from denselab.files import HOST, is_leftover
+from denselab.files import HOST, is_leftover, json_bytes
 from denselab.inference.predictor import Predictor
 from denselab.labels import LabelSpace
 from denselab.measure.pseudo_labels import pseudo_label
@@ -76,6 +78,35 @@ def test_sure_pixels_get_the_class_and_others_are_ignored(
     c = next(item for item in data.items if item.name.endswith("c"))
     assert (data.read_image(c) == halves(RED, BLACK)).all()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "new", "others"], "nothing is left behind"
+
+
+def test_val_is_what_the_training_held_out(
+    labelled: Dataset, others: Path, engine: TorchEngine, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An exported model's val was drawn anew from data that name none, some of it from what the model had learnt."""
+    pool, model = tmp_path / "pool", tmp_path / "model"
+    for number in range(6):
+        picture = halves(RED, BLACK)
+        picture[0, 0] = number
+        save(pool / "images" / f"{number}.png", picture)
+        (pool / "labels").mkdir(exist_ok=True)
+        shutil.copy(labelled.items[0].source.path, pool / "labels" / f"{number}.png")
+    shutil.copy(labelled.root / "data.yaml", pool)
+    given = [replace(item, split="val" if i in (1, 4) else "train") for i, item in enumerate(open_dataset(pool).items)]
+    assert open_dataset(pool).names_of("val") != ["images/1", "images/4"], "what would be drawn"
+    model.mkdir()
+
+    def val_of(out: str) -> list[str]:
+        pseudo_label(Predictor(engine, model), pool, [others], tmp_path / out, confidence=0.8, quiet=True)
+        return [Path(name).name for name in open_dataset(tmp_path / out).names_of("val")]
+
+    assert val_of("unknown")
+    assert "drawn from" in caplog.text
+    assert "also any that the model was trained on: it comes without its run" in caplog.text
+    caplog.clear()
+    (model / "splits.json").write_bytes(json_bytes(seen_of(given)))
+    assert val_of("known") == ["1", "4"]
+    assert "drawn" not in caplog.text
 
 
 def test_what_is_being_written_names_its_machine(

@@ -16,9 +16,9 @@ import yaml
 
 from denselab.console import Progress, progress
 from denselab.data import Dataset, open_dataset
-from denselab.data.dataset import require_outside
+from denselab.data.dataset import open_as_named, require_outside
 from denselab.data.recorded import read_recorded
-from denselab.data.seen import digests_of
+from denselab.data.seen import digests_of, read_seen
 from denselab.data.weak_labels import has_mask
 from denselab.errors import ConfigError, DataError, DenseLabError, ResourceError
 from denselab.files import fresh_beside, write_bytes, write_text, writing
@@ -124,21 +124,34 @@ def _empty_folder(out: Path) -> Path:
 
 
 def _labelled(predictor: Predictor, data: str | Path | Dataset) -> tuple[Dataset, list[Source]]:
-    """The pictures with masks, with the model's classes and the splits of the run.
+    """The pictures with masks, with the model's classes and the splits of its training.
 
     And the pictures that have boxes or tags alone, which is said.
     """
     dataset = data if isinstance(data, Dataset) else open_dataset(data)
     if dataset.bands is not None:
         raise ConfigError(f"{dataset.root}: pictures of other bands than RGB cannot be joined with others yet")
-    run = run_of(predictor.folder)
-    recorded = read_recorded(run) if run else None
+    run, folder = run_of(predictor.folder), predictor.folder
+    recorded = read_recorded(run) if run else read_seen(folder) if folder else None
     known = recorded.splits_in(dataset) if recorded else {}
+    if recorded is None and not isinstance(data, Dataset):
+        _warn_of_drawn_val(dataset, data)
     weak = [Source(item.image, PurePosixPath(item.name)) for item in dataset.items if not has_mask(item)]
     dataset = scored_by_masks(dataset, str(dataset.root), "the model labels them, as the pictures without labels")
     dataset = with_labels_of(dataset, predictor.label_space, str(dataset.root))
     items = tuple(replace(item, split=known.get(item.name, item.split)) for item in dataset.items)
     return replace(dataset, items=items), weak
+
+
+def _warn_of_drawn_val(dataset: Dataset, data: str | Path) -> None:
+    """Say where val was drawn, and nothing tells which pictures the model was trained on: it may have learnt them."""
+    drawn = set(dataset.names_of("val")) - set(open_as_named(data).names_of("val"))
+    if drawn:
+        logger.warning(
+            f"warning: {number_of(len(drawn), 'picture')} of val drawn from {dataset.root}, which names none, also any "
+            "that the model was trained on: it comes without its run, which would tell; give the run folder as "
+            "`model`, or name val under `splits` in data.yaml"
+        )
 
 
 def _table_of_pngs(dataset: Dataset) -> LabelSpace:
