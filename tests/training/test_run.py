@@ -396,6 +396,9 @@ def test_resume_on_changed_val_measures_the_kept_networks_anew(
     assert (run / "content.json").read_bytes() != content
     run_training(resumed_settings(make_settings({}), run), data, run, resume=True)
     assert "changed since" not in capsys.readouterr().err, "it is told once"
+    fewer = replace(data, items=data.items[:-1])
+    run_training(resumed_settings(make_settings({}), run), fewer, run, resume=True)
+    assert "val has other pictures than before; its scores until now are not comparable" in capsys.readouterr().err
 
 
 def test_files_that_hold_the_same_are_no_change(tiny_data: Dataset, straight: Path, tmp_path: Path) -> None:
