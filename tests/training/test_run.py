@@ -277,6 +277,7 @@ def test_a_kill_within_the_last_validation_costs_the_validation_alone(
     assert (resumed.best_miou, resumed.best_loss) == (whole["best_miou"], whole["best_loss"])
     assert [row["step"] for row in read_metrics(run, "validation")] == [3, 6]
     assert weights_of(run, "model") == weights_of(straight, "model")
+    assert "nothing is left" not in (run / "log.txt").read_text()
 
 
 def test_the_last_state_knows_the_last_validation(straight: Path) -> None:

@@ -128,8 +128,8 @@ def _train_noting_signals(job: Job, session: Session) -> str:
 
 def _say_if_finished(job: Job, session: Session) -> None:
     """Where a resumed run has no step left, say what is done in its place: its report is written again."""
-    step = session.state.step
-    if step and session.budget.progress(step) >= 1.0:
+    step, waiting = session.state.step, session.state.loss_count  # for the last validation
+    if step and not waiting and session.budget.progress(step) >= 1.0:
         length = next(key for key in LENGTHS if getattr(job.config, key) is not None)
         session.records.say(
             f"the run is finished: nothing is left to train; for more give a larger `{length}`. "
