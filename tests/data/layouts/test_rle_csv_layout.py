@@ -1,5 +1,7 @@
 """Run lengths in csv files of contests."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -208,3 +210,22 @@ def test_attributes_behind_a_class(masks, write, tmp_path):
         (0, "background"), (6, "class 6"), (23, "class 23"),
     ]  # fmt: skip
     assert any("what is behind is left out" in note for note in data.notes)
+
+
+@pytest.mark.parametrize(
+    ("listed", "told"),
+    [
+        (["shirt", "top", "skirt"], ["background", "shirt", "skirt"]),
+        (["background", "shirt", "top", "skirt"], ["background", "shirt", "skirt"]),
+    ],
+)
+def test_names_that_count_from_0_as_the_table(masks, write, tmp_path, listed, told):
+    """iMaterialist's class 0, a shirt, was called "top", which is 1, and the last one had no name."""
+    disc, box = masks
+    write(
+        "label_descriptions.json",
+        json.dumps({"categories": [{"id": n, "name": name} for n, name in enumerate(listed)]}),
+    )
+    rows = f"a,{encoded(disc)},12,20,0\na,{encoded(box)},12,20,2\nb,{encoded(disc)},12,20,0\n"
+    write("train.csv", "ImageId,EncodedPixels,Height,Width,ClassId\n" + rows)
+    assert [entry.name for entry in open_dataset(tmp_path).label_space.entries] == told

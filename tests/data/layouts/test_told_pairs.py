@@ -111,3 +111,31 @@ def test_rows_that_name_no_pair_are_passed_over(unlike, write, tmp_path):
     write("info.csv", "image,size\nalder.jpg,4 MB\nbirch.jpg,3 MB\n")
     with pytest.raises(DataError, match=r"no label has the name of a picture.*pairs\.csv which belong together"):
         open_dataset(tmp_path)
+
+
+def test_paths_start_from_the_folder_of_the_table(save, photo, write, tmp_path):
+    """Hugging Face's metadata.jsonl in each split: names that train and test share were left out of both."""
+    for split, masks in {"train": ("t7", "t3"), "test": ("t3", "t7")}.items():
+        for number, (picture, mask) in enumerate(zip(("alder", "birch"), masks, strict=True)):
+            save(f"{split}/images/{picture}.jpg", photo(1, 3, number + 2 * (split == "test")))
+            save(f"{split}/masks/{mask}.png", [[number, 1, 2]])
+        rows = [
+            {"image": f"images/{p}.jpg", "mask": f"masks/{m}.png"}
+            for p, m in zip(("alder", "birch"), masks, strict=True)
+        ]
+        write(f"{split}/metadata.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    data = open_dataset(tmp_path)
+    assert [(item.name, data.read_labels(item)[0, 0]) for item in data.items] == [
+        ("test/images/alder", 0),
+        ("test/images/birch", 1),
+        ("train/images/alder", 0),
+        ("train/images/birch", 1),
+    ]
+
+
+def test_a_manifest_of_ground_truth(unlike, write, tmp_path):
+    """SageMaker names both by their addresses in a bucket, three folders deep."""
+    unlike("images/{}.jpg", "output/{}.png")
+    rows = [{"source-ref": f"s3://b/images/{p}.jpg", "road-ref": f"s3://b/x/output/{m}.png"} for p, m in NAMES.items()]
+    write("manifests/output/output.manifest", "".join(json.dumps(row) + "\n" for row in rows))
+    paired(tmp_path)

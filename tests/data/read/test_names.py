@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from denselab.data.read.names import name_list, read_names
@@ -146,3 +148,10 @@ def test_a_list_of_pictures_called_labels_is_no_names_file(tmp_path, write):
     """DAGM: Labels.txt says which picture has which label. Its lines were the names of classes."""
     write("Train/Label/Labels.txt", "1\n2\t0\t0002.PNG\t0\t0\n576\t1\t0576.PNG\t1\t0576_label.PNG\n")
     assert read_names(read_tree(tmp_path)) == ((), "")
+
+
+@pytest.mark.parametrize(("targets", "told"), [({"2": "soil"}, {0: "background", 2: "soil"}), ({}, {}), (None, {})])
+def test_mask_targets_of_fiftyone(tmp_path, write, targets, told):
+    """Its dataset's metadata.json reserves 0 for the background; metadata.json of other tools is no names file."""
+    write("metadata.json", json.dumps({"labels": ["a", "b"], "default_mask_targets": targets}))
+    assert {label.id: label.name for label in read_names(read_tree(tmp_path))[0]} == told

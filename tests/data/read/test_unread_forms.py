@@ -50,6 +50,8 @@ ANNOTATION = {"type": "Feature", "geometry": {}, "properties": {"objectType": "a
         ("labels/a.txt", " ".join("0" * 20) + "\n", r"rows of numbers as text"),
         ("labels/a.csv", ",".join("1" * 20) + "\n", r"rows of numbers as text"),
         ("a.json", {"info": {"description": "ISAT"}, "objects": []}, "ISAT.*ISAT to COCO"),
+        ("vott-json-export/a-export.json", {"name": "a", "tags": [], "assets": {}}, "VoTT.*labels/ beside images/"),
+        ("labels/a.json", {"id": "c1", "externalId": "a", "labels": []}, "Kili.*COCO"),
         ("hasty.json", {"project_name": "x", "label_classes": [], "images": [{"image_name": "a.png"}]}, "Hasty"),
     ],
 )  # fmt: skip

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from denselab.data.item import Found, Item
+from denselab.data.item import Found, Item, NamedLabel
 from denselab.data.layouts.folder import unique_names
 from denselab.data.layouts.table_pictures import TablePictures, split_of
 from denselab.data.read.images import picture_size
@@ -235,13 +235,24 @@ def _is_number(label: str) -> bool:
 
 def _names(tree: Tree, ids: Mapping[str, int]) -> list[tuple[str, int]]:
     """(name, id) of each class: from a names file where it has the id, else in the table's words."""
-    listed = {label.id: label.name for label in read_names(tree)[0]}
+    listed = {label.id: label.name for label in _names_by_id(tree, ids)}
     joined = len(set(ids.values())) < len(ids)
     by_id = {label_id: _of_attributes(label) if joined else label for label, label_id in ids.items()}
     return [
         (listed.get(label_id) or (f"class {label}" if _is_number(label) else label or "object"), label_id)
         for label_id, label in sorted(by_id.items())
     ]
+
+
+def _names_by_id(tree: Tree, ids: Mapping[str, int]) -> list[NamedLabel]:
+    """The labels of a names file, one higher where it counts from 0 as the table does, and not from the background."""
+    listed = read_names(tree)[0]
+    numbers = [(_of_attributes(label), label_id) for label, label_id in ids.items()]
+    raised = any(_is_number(number) and int(number) < label_id for number, label_id in numbers)
+    first = next((label for label in listed if label.id == 0), None)
+    if raised and first is not None and not first.background:
+        return [replace(label, id=label.id + 1) for label in listed]
+    return listed
 
 
 def _ask_order(tree: Tree, items: Sequence[Item]) -> None:

@@ -19,6 +19,7 @@ NEAR = 2  # folders deep, where such files are looked for
 LARGEST = 2**24  # bytes
 LOOKED_AT = 1000  # records of a file, that are compared with the names
 SUFFIXES = (".csv", ".tsv", ".json", ".jsonl")
+MANIFEST = ".manifest"  # of SageMaker Ground Truth, a record in each line; it lies in manifests/output
 
 File = PurePosixPath
 Ends = Mapping[str, set[File]]
@@ -35,7 +36,7 @@ def refuse_other_pairs(tree: Tree, label_of: Mapping[File, File]) -> None:
     meant, labels = _by_end({*tree.pictures, *tree.label_files}), set(label_of.values())
     for table in _tables(tree):
         for cells in islice(_records(tree.path(table)), LOOKED_AT):
-            pair = _pair(cells, meant, labels)
+            pair = _pair(cells, meant, table.parent, labels)
             if pair is None:
                 continue
             picture, label = pair
@@ -56,7 +57,7 @@ def told_pairs(tree: Tree) -> tuple[dict[File, File], str]:
     sources: dict[str, None] = {}
     for table in _tables(tree):
         for cells in _records(tree.path(table)):
-            pair = _pair(cells, meant)
+            pair = _pair(cells, meant, table.parent)
             if pair is None:
                 continue
             picture, label = pair
@@ -69,13 +70,14 @@ def told_pairs(tree: Tree) -> tuple[dict[File, File], str]:
     return told, first_few(sources)
 
 
-def _pair(cells: Cells, meant: Ends, labels: Collection[File] | None = None) -> tuple[File, File] | None:
+def _pair(cells: Cells, meant: Ends, home: File, labels: Collection[File] | None = None) -> tuple[File, File] | None:
     """The picture and the label that a row names, if it names one of each.
 
+    home: the folder of the table, from which its paths may start
     labels: which files are labels, as far as that is known. Else the word for one in its column or folder tells; then
     the order does.
     """
-    found = [(key, files) for key, text in cells if (files := _files(text, meant))]
+    found = [(key, files) for key, text in cells if (files := _files(text, meant, home))]
     sides: tuple[list[tuple[str, File | None]], list[tuple[str, File | None]]] = ([], [])
     for key, files in found:
         is_label = _is_label(key, files) or (labels is not None and files <= set(labels))
@@ -114,14 +116,18 @@ def _by_end(files: set[File]) -> Ends:
     return ends
 
 
-def _files(text: str, meant: Ends) -> set[File]:
-    """The files that a cell may mean: by its path, or by as much of its end as is there."""
+def _files(text: str, meant: Ends, home: File) -> set[File]:
+    """The files that a cell may mean: by its path from the table's folder, else by as much of its end as is there."""
     parts = PurePosixPath(text.strip().replace("\\", "/")).parts
+    beside = home.joinpath(*parts)
+    if beside in meant.get(str(beside), ()):
+        return {beside}
     return next((found for start in range(len(parts)) if (found := meant.get("/".join(parts[start:])))), set())
 
 
 def _tables(tree: Tree) -> list[File]:
-    return [table for table in tree.with_suffix(*SUFFIXES) if len(table.parts) <= NEAR]
+    near = [table for table in tree.with_suffix(*SUFFIXES) if len(table.parts) <= NEAR]
+    return [*near, *tree.with_suffix(MANIFEST)]
 
 
 def _records(path: Path) -> Iterator[Cells]:

@@ -33,7 +33,7 @@ HEADER_WORDS = LIST_WORDS | {
 }  # fmt: skip
 LONGEST_CELL = 2**27  # characters: the run lengths of one large picture; Python's own limit is 2**17
 OTHER_COLUMNS = ("encodedpixels", "rle", "rle_mask", "class", "classid")  # a csv of run lengths or classes is no list
-NAME_KEYS = ("image", "img", "file_name", "filename", "file", "name", "id")  # of a record of a picture
+NAME_KEYS = ("image", "img", "file_name", "filepath", "filename", "file", "name", "id")  # of a record of a picture
 ALIKE = "\0"  # before a key whose letters may be written otherwise
 INSIDE = "\1"  # before a key that is a folder: of all items in it
 ALL = "all"  # in data.yaml: the pictures that no other split names

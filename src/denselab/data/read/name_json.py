@@ -14,6 +14,7 @@ from denselab.labels import Colour
 LARGEST_ROUGH = 2**20  # bytes of a json that may hold names, as its own name says roughly
 MANY_THINGS = frozenset(("images", "annotations", "items", "shapes", "features", "project"))  # of annotations
 MACHINE_COLOURS = "obj_class_to_machine_color.json"  # Supervisely's export as masks: {"road": [1, 1, 1]}
+FIFTYONE = "metadata.json"  # {"default_mask_targets": {"1": "road"}}
 JSON_FILES = (
     "id2label.json", "label2id.json", "label_to_id.json", "classes.json", "labels.json", "class_names.json",
     "label_map.json", "labelmap.json", "class_map.json", "label_names.json", "names.json", "categories.json",
@@ -22,10 +23,10 @@ JSON_FILES = (
     "label2idx.json", "idx2label.json", "id2name.json", "id_to_name.json", "name_to_id.json", "class_mapping.json",
     "label_mapping.json", "palette.json", "colormap.json", "color_map.json", "class_colors.json", "label_colors.json",
     "class_list.json",
-    MACHINE_COLOURS,
+    MACHINE_COLOURS, FIFTYONE,
 )  # fmt: skip
 # They tell many things: {"version": 2}, or a list of file names, is no table of its own.
-MANIFOLD = ("dataset.json", "notes.json", "config.json")
+MANIFOLD = ("dataset.json", "notes.json", "config.json", FIFTYONE)
 KEYS = (
     "id2label", "label2id", "label_to_id", "id_to_label", "label_map", "labels", "classes", "class_names", "names",
     "categories",
@@ -37,9 +38,14 @@ COLOURS = ("color", "colour", "rgb")
 
 def names_of_json(path: Path) -> dict[int, tuple[str, Colour | None]]:
     """{id: (name, colour)} of a file; {} where it holds no such table. Raises DataError for one id with two names."""
-    rows = _below(_content(path)) if path.name.lower() in MANIFOLD else _rows(_content(path))
+    data = _content(path)
+    if path.name.lower() == FIFTYONE:  # other tools' tell of other things
+        data = {"classes": data.get("default_mask_targets")} if isinstance(data, Mapping) else {}
+    rows = _below(data) if path.name.lower() in MANIFOLD else _rows(data)
     if path.name.lower() == MACHINE_COLOURS:  # the three numbers of a colour are the id
         rows = [(0, "background", None), *((colour[0], name, None) for _, name, colour in rows if colour is not None)]
+    if path.name.lower() == FIFTYONE and all(label_id != 0 for label_id, _, _ in rows):  # 0 is reserved for it
+        rows = [(0, "background", None), *rows] if rows else []
     names: dict[int, set[str]] = defaultdict(set)
     for label_id, name, _ in rows:
         names[label_id].add(name)

@@ -25,10 +25,11 @@ FOLD_COLUMNS = ("fold", "kfold", "fold_id")
 MEANT_WORDS = frozenset(
     ("split", "splits", "fold", "folds", "partition", "partitions", "dataset", "datalist", "subsets")
 )
-FILE_WORDS = MEANT_WORDS | {"metadata"}  # which may tell other things
+FILE_WORDS = MEANT_WORDS | {"metadata", "samples"}  # which may tell other things
 YAML_SUFFIXES = (".yaml", ".yml")
 LINES_SUFFIX = ".jsonl"  # a record a line, as Hugging Face's metadata.jsonl
 COLUMN_WORDS = frozenset(("split", "splits", "subset", "partition", "fold", "folds"))  # as in dataset_split
+TAGS = "tags"  # of a record, as FiftyOne has its split
 MAX_DIGITS = 10  # of the number of a fold
 NUMBERED = re.compile(r"^(?:(?:fold|split|cv)[ _\-]?)?(-?\d+)(?:\.0)?$")  # a fold: 1, 1.0, fold_1
 DEEPER = 20  # tables outside of the usual places that are read
@@ -261,6 +262,8 @@ def _of_json(data: Any) -> list[Names]:
         return [fold for fold in given if fold] if all(given) else []
     if not isinstance(data, dict) or not data:
         return []
+    if isinstance(data.get("samples"), list):
+        return _of_records(data["samples"]) or []
     if isinstance(data.get("folds"), list):
         data = dict(enumerate(data["folds"]))
     training = next((data[key] for key in data if SPLIT_WORDS.get(str(key).lower()) == "train"), None)
@@ -284,6 +287,9 @@ def _of_records(records: Sequence[Any]) -> list[Names] | None:
         return None
     key = next((key for key in (*SPLIT_COLUMNS, *FOLD_COLUMNS) if all(key in record for record in records)), None)
     names = names_in(list(records))
+    if key is None and names and all(isinstance(record.get(TAGS), list) for record in records):
+        tags = [[tag for tag in record[TAGS] if _split_of(str(tag))] for record in records]
+        return _grouped(names, [str(tag[0]) if len(tag) == 1 else "" for tag in tags]) or None
     if key is None or not names:
         return None
     values = [str(record[key]) for record in records]

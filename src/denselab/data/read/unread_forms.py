@@ -175,6 +175,8 @@ BY_CONTENT: tuple[tuple[Form, Callable[[Mapping[str, Any]], bool]], ...] = (
     (Form("Dataloop json", COCO), _has("annotations", "filename")),
     (Form("CreateML", "it holds boxes: annotate outlines or masks"), _has("image", "annotations")),
     (Form("OpenLABEL", COCO), _has("openlabel")),
+    (Form("VoTT", f"draw its polygons into pictures, and save these {PNG}"), _has("assets", "tags")),
+    (Form("Kili", COCO), _has("externalId", "labels")),
     (Form("DeepFashion2", f"{COCO} with the deepfashion2_to_coco.py of its authors"), _has("pair_id", "item1")),
 )
 
