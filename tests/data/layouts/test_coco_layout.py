@@ -353,6 +353,20 @@ def test_one_picture_in_two_files_is_one_picture(save, photo, write, tmp_path):
     assert "2 pictures annotated in several places, all shapes taken: images/a, images/b" in data.notes
 
 
+def test_two_versions_of_the_labels_are_refused(save, photo, write, tmp_path):
+    """TACO's annotations_unofficial.json beside annotations.json: of an outline with two classes the last one counted."""
+    for name in ("a.jpg", "b.jpg"):
+        save(f"images/{name}", photo(4, 4))
+    for file, label_id in (("annotations.json", 1), ("annotations_new.json", 3)):
+        shapes = [drawn(1, 1, box(0, 0, 2, 2), 4), drawn(2, label_id, box(2, 2, 4, 4), 4)]
+        content = {"images": [image(0, "a.jpg"), image(1, "b.jpg")], "categories": CATEGORIES, "annotations": shapes}
+        write(file, json.dumps(content))
+    with pytest.raises(DataError, match=r"annotations\.json and .*annotations_new\.json: an outline of .*two versions"):
+        open_dataset(tmp_path)
+    write("annotations_new.json", (tmp_path / "annotations.json").read_text())
+    assert open_dataset(tmp_path).items
+
+
 def test_one_picture_in_the_files_of_two_splits_is_refused(save, photo, write, tmp_path):
     two_jobs(save, photo, write, "annotations/instances_train.json", "annotations/instances_val.json")
     with pytest.raises(DataError, match=r"images/a is in train and in val; keep it in one of them"):

@@ -51,6 +51,11 @@ ANNOTATION = {"type": "Feature", "geometry": {}, "properties": {"objectType": "a
         ("labels/a.csv", ",".join("1" * 20) + "\n", r"rows of numbers as text"),
         ("a.json", {"info": {"description": "ISAT"}, "objects": []}, "ISAT.*ISAT to COCO"),
         ("vott-json-export/a-export.json", {"name": "a", "tags": [], "assets": {}}, "VoTT.*labels/ beside images/"),
+        (
+            "polygons.jsonl",
+            '{"id": "a", "annotations": [{"type": "vessel", "coordinates": [[[0, 0], [2, 0], [2, 2]]]}]}\n',
+            "polygons.jsonl.*draw them into pictures",
+        ),
         ("labels/a.json", {"id": "c1", "externalId": "a", "labels": []}, "Kili.*COCO"),
         ("hasty.json", {"project_name": "x", "label_classes": [], "images": [{"image_name": "a.png"}]}, "Hasty"),
     ],

@@ -1,7 +1,7 @@
 """What holds for all labels that are drawn from shapes: coordinates in pixels, and which shape lies on top."""
 
 import difflib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -79,6 +79,7 @@ def joined_items(items: Sequence[Item]) -> tuple[list[Item], list[str]]:
             raise DataError(f"{files}: {item.name} is in {before.split} and in {item.split}; keep it in one of them")
         if not isinstance(first, ShapeLabels) or not isinstance(more, ShapeLabels) or first.size != more.size:
             raise DataError(f"{files}: {item.name} has two labels that cannot be joined; keep one of them")
+        _refuse_other_classes(item.name, first, more)
         source = replace(first, shapes=(*first.shapes, *more.shapes))
         joined[item.image] = replace(before, source=source, split=before.split or item.split)
         twice.append(item.name)
@@ -87,6 +88,25 @@ def joined_items(items: Sequence[Item]) -> tuple[list[Item], list[str]]:
         [f"{count} annotated in several places, all shapes taken: {first_few(dict.fromkeys(twice))}"] if twice else []
     )
     return list(joined.values()), note
+
+
+def _refuse_other_classes(picture: str, first: ShapeLabels, more: ShapeLabels) -> None:
+    """Raise DataError where an outline has one class in a file and another in a second: two versions of the labels."""
+    if first.path == more.path:
+        return
+    classes: dict[str, set[int]] = defaultdict(set)
+    for shape in first.shapes:
+        classes[_outline(shape)].add(shape.id)
+    if any(shape.id not in classes.get(_outline(shape), (shape.id,)) for shape in more.shapes):
+        raise DataError(
+            f"{first.path} and {more.path}: an outline of {picture} has one class in the first and another in the "
+            "second; where they are two versions, take one of them out, or else correct it"
+        )
+
+
+def _outline(shape: Shape) -> str:
+    data = shape.data.tolist() if isinstance(shape.data, np.ndarray) else shape.data
+    return repr((shape.kind, shape.points.tolist(), data))
 
 
 def with_priority(found: Found, names: Sequence[str], source: str) -> Found:

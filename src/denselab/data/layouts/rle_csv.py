@@ -252,7 +252,7 @@ def _names_by_id(tree: Tree, ids: Mapping[str, int]) -> list[NamedLabel]:
     first = next((label for label in listed if label.id == 0), None)
     if raised and first is not None and not first.background:
         return [replace(label, id=label.id + 1) for label in listed]
-    return listed
+    return list(listed)
 
 
 def _ask_order(tree: Tree, items: Sequence[Item]) -> None:

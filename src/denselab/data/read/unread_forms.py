@@ -77,7 +77,7 @@ def unread_form(tree: Tree) -> tuple[str, Form] | None:
         form = ZARR if any(part.endswith(".zarr") for part in file.parts) else form
         if form is not None:
             return str(file), (_of_json(tree.path(file), file) or form) if form is GIS else form
-    for file in tree.with_suffix(".json")[:LOOKED_AT]:
+    for file in (*tree.with_suffix(".json")[:LOOKED_AT], *tree.with_suffix(".jsonl")[:LOOKED_AT]):
         form = _of_json(tree.path(file), file)
         if form is not None:
             return str(file), form
@@ -124,7 +124,8 @@ def _of_table(path: Path) -> Form | None:
 
 def _of_json(path: Path, file: PurePosixPath) -> Form | None:
     try:
-        data = parse_json(read_bytes(path, HEAD))
+        content = read_bytes(path, HEAD)
+        data = parse_json(content.partition(b"\n")[0] if path.suffix.lower() == ".jsonl" else content)
     except (OSError, ValueError):
         return None
     first = data[0] if isinstance(data, list) and data else data
@@ -175,6 +176,10 @@ BY_CONTENT: tuple[tuple[Form, Callable[[Mapping[str, Any]], bool]], ...] = (
     (Form("Dataloop json", COCO), _has("annotations", "filename")),
     (Form("CreateML", "it holds boxes: annotate outlines or masks"), _has("image", "annotations")),
     (Form("OpenLABEL", COCO), _has("openlabel")),
+    (
+        Form("outlines in lines of json", f"draw them into pictures, and save these {PNG}"),
+        lambda record: "coordinates" in _dict(next(iter(_list(record.get("annotations"))), None)),
+    ),
     (Form("VoTT", f"draw its polygons into pictures, and save these {PNG}"), _has("assets", "tags")),
     (Form("Kili", COCO), _has("externalId", "labels")),
     (Form("DeepFashion2", f"{COCO} with the deepfashion2_to_coco.py of its authors"), _has("pair_id", "item1")),
