@@ -1,8 +1,8 @@
 """What the files of a run's data hold, told in little, so that a resume sees what has changed since it began.
 
 content.json in a run: {"val": {name: [mark of the picture, mark of its labels]}, "train": {...}}. A mark is a digest in
-up to COUNTED pictures of val, which every validation reads anyway, and the size of the file elsewhere, which no file
-is opened for. Labels in a file that many pictures share have no size of their own: 0.
+up to DIGESTED pictures of val, spread evenly over it, and the size of the file elsewhere, which no file is opened for.
+Labels in a file that many pictures share have no size of their own: 0.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from denselab.data.counting import COUNTED, spread
+from denselab.data.counting import spread
 from denselab.data.dataset import Dataset, Item
 from denselab.data.read.spectral import band_paths
 from denselab.data.seen import DIGITS, digests_of
@@ -23,6 +23,8 @@ from denselab.files import read_json
 from denselab.in_words import first_few
 from denselab.run_folder import CONTENT
 from denselab.runtime import cpu_count
+
+DIGESTED = 200  # pictures whose files are read once more, at the start of a run and of each resume
 
 Mark = str | int
 Content = Mapping[str, Mapping[str, tuple[Mark, Mark]]]
@@ -37,7 +39,7 @@ def content_of(dataset: Dataset) -> Content:
         split: {item.name: _sizes(dataset, item, shared) for item in dataset.of_split(split)}
         for split in ("val", "train")
     }
-    read = spread(dataset.of_split("val"), COUNTED)
+    read = spread(dataset.of_split("val"), DIGESTED)
     with ThreadPoolExecutor(cpu_count()) as pool:
         digests = pool.map(partial(_digests, dataset), read)
         marks["val"].update(zip((item.name for item in read), digests, strict=True))
