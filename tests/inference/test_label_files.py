@@ -7,6 +7,7 @@ import pytest
 import tifffile
 from PIL import Image as PILImage
 
+from denselab.errors import DataError
 from denselab.inference import geojson
 from denselab.inference.geojson import write_polygons
 from denselab.inference.geotiff import longitude_latitude, read_georeference, write_label_tiff
@@ -132,3 +133,54 @@ def test_a_plain_tiff_has_no_place(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((3, 3), np.uint8))
     assert read_georeference(tmp_path / "a.tif") is None
     assert read_georeference(tmp_path / "a.png") is None
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {33550: ("d", 1, 1.0)},
+        {33550: ("s", 0, "one metre")},
+        {33550: ("d", 3, (0.0, 0.0, 0.0))},
+        {33550: ("d", 3, (float("nan"), 1.0, 0.0))},
+        {33922: ("s", 0, "hello world")},
+    ],
+)
+def test_tags_that_tell_no_place_are_none(tmp_path: Path, tags: dict[int, tuple[object, ...]]) -> None:
+    """One number where three are wanted, or text, ended `predict` for all pictures as a fault of ours."""
+    known = {code: more for code, *more, _ in UTM} | tags
+    extra = [(code, *more, True) for code, more in known.items()]
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((9, 9, 3), np.uint8), photometric="rgb", extratags=extra)
+    assert read_georeference(tmp_path / "a.tif") is None
+
+
+def test_tags_of_one_number_and_of_other_letters_are_carried_over(space: LabelSpace, tmp_path: Path) -> None:
+    """A single parameter of a projection, letters beyond ASCII and keys of one number ended the writing of labels."""
+    more = [(34736, "d", 1, 6378137.0, True), (34737, "s", 0, "Réseau géodésique|".encode(), True)]
+    picture, labels = tmp_path / "a.tif", tmp_path / "labels.tif"
+    tifffile.imwrite(picture, np.zeros((9, 9, 3), np.uint8), photometric="rgb", extratags=[*UTM, *more])
+    reference = read_georeference(picture)
+    assert reference is not None
+    write_label_tiff(labels, [np.zeros((9, 9), np.uint8)], (9, 9), space, reference)
+    again = read_georeference(labels)
+    assert again is not None
+    assert again.tags == reference.tags
+    assert again.tags[34736] == (6378137.0,)
+    odd = [*UTM[:2], (34735, "H", 1, 1, True), (34737, "H", 2, (1, 2), True)]
+    tifffile.imwrite(picture, np.zeros((9, 9, 3), np.uint8), photometric="rgb", extratags=odd)
+    reference = read_georeference(picture)
+    assert reference is not None
+    assert set(reference.tags) == {33550, 33922, 34735}
+    write_label_tiff(labels, [np.zeros((9, 9), np.uint8)], (9, 9), space, reference)
+
+
+def test_a_coordinate_system_that_leads_nowhere_is_said(tmp_path: Path) -> None:
+    """GDAL's own error, a page long, ended `predict --polygons` as a fault of ours."""
+    pytest.importorskip("rasterio")
+    local = [*UTM[:2], (34735, "H", 8, (1, 1, 0, 1, 1025, 0, 1, 1), True)]
+    far = [UTM[0], (33922, "d", 6, (0.0, 0.0, 0.0, 1e30, 1e30, 0.0), True), UTM[2]]
+    for tags in (local, far):
+        tifffile.imwrite(tmp_path / "a.tif", np.zeros((9, 9, 3), np.uint8), photometric="rgb", extratags=tags)
+        reference = read_georeference(tmp_path / "a.tif")
+        assert reference is not None
+        with pytest.raises(DataError, match=r"a\.tif: .* coordinate system.*gdal_edit"):
+            longitude_latitude(reference)(np.array([0.0, 1.0]), np.array([0.0, 1.0]))

@@ -6,6 +6,7 @@ place into longitude and latitude needs GDAL (extra `geo`).
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -59,18 +60,29 @@ def read_georeference(path: Path) -> Georeference | None:
     try:
         with opened_tiff(path) as file:
             own = file.pages.first.tags
-            tags = {code: own.valueof(code) for code in DTYPES if code in own}
+            found = {code: _fitting(code, own.valueof(code)) for code in DTYPES if code in own}
     except Exception:  # a damaged TIFF surfaces as almost anything; reading its pixels says so in words
         return None
+    tags = {code: value for code, value in found.items() if value is not None}
     affine = _affine(tags)
     return Georeference(path, tags, affine) if affine else None
+
+
+def _fitting(code: int, value: Any) -> Any:
+    """A tag's value as the standard has it, text or a tuple of numbers; None for what it does not allow."""
+    if DTYPES[code] == "s":
+        return value if isinstance(value, str) else None
+    numbers = value if isinstance(value, tuple) else (value,)  # tifffile gives one number as it is
+    if DTYPES[code] == "H":
+        return numbers if all(isinstance(n, int) and 0 <= n < 2**16 for n in numbers) else None
+    return numbers if all(isinstance(n, int | float) for n in numbers) else None
 
 
 def _affine(tags: dict[int, Any]) -> Affine | None:
     if TRANSFORM in tags and len(tags[TRANSFORM]) >= 8:
         m = tags[TRANSFORM]
         affine = (m[0], m[1], m[3], m[4], m[5], m[7])
-    elif SCALE in tags and TIEPOINT in tags and len(tags[TIEPOINT]) >= 6:
+    elif len(tags.get(SCALE, ())) >= 2 and len(tags.get(TIEPOINT, ())) >= 6:
         (sx, sy), (i, j, _, x, y, _) = tags[SCALE][:2], tags[TIEPOINT][:6]
         affine = (sx, 0.0, x - i * sx, 0.0, -sy, y + j * sy)
     else:
@@ -78,7 +90,8 @@ def _affine(tags: dict[int, Any]) -> Affine | None:
     if _geo_keys(tags.get(KEYS, ())).get(RASTER_TYPE) == PIXEL_IS_POINT:
         a, b, c, d, e, f = affine
         affine = (a, b, c - (a + b) / 2, d, e, f - (d + e) / 2)
-    return affine
+    a, b, _, d, e, _ = affine
+    return affine if all(map(isfinite, affine)) and a * e != b * d else None  # all pixels in one place are none
 
 
 def _geo_keys(directory: Sequence[int]) -> dict[int, int]:
@@ -102,8 +115,11 @@ def longitude_latitude(reference: Georeference) -> Callable[[NDArray[Any], NDArr
             f"{reference.path}: polygons in longitude and latitude need GDAL for its coordinate system: "
             + install("geo")
         ) from None
-    with rasterio.open(reference.path) as opened:
-        system = opened.crs
+    try:
+        with rasterio.open(reference.path) as opened:
+            system = opened.crs
+    except Exception as error:  # GDAL's errors are of many kinds
+        raise DataError(f"{reference.path}: GDAL cannot read where it lies ({error}); save it again") from None
     if system is None:
         raise DataError(
             f"{reference.path}: it has a place but names no coordinate system; assign one (gdal_edit.py -a_srs)"
@@ -111,8 +127,16 @@ def longitude_latitude(reference: Georeference) -> Callable[[NDArray[Any], NDArr
 
     def place(columns: NDArray[Any], rows: NDArray[Any]) -> tuple[Any, Any]:
         x, y = reference.place(columns, rows)
-        longitude, latitude = transform(system, "EPSG:4326", x, y)
-        return np.asarray(longitude), np.asarray(latitude)
+        try:
+            placed = np.asarray(transform(system, "EPSG:4326", x, y))
+        except Exception:  # GDAL's errors are of many kinds; this one quotes the whole system
+            placed = np.full((2, 1), np.inf)
+        if not np.isfinite(placed).all():
+            raise DataError(
+                f"{reference.path}: its coordinate system does not lead to longitude and latitude there; assign the "
+                "right one (gdal_edit.py -a_srs)"
+            )
+        return placed[0], placed[1]
 
     return place
 
@@ -143,7 +167,7 @@ def write_label_tiff(
     if table.dtype == np.uint8:
         colours = file_palette(space).T.astype(np.uint16, order="C") * 257  # of 16 bits
         more = {"photometric": "palette", "colormap": colours}
-    tags = [(code, DTYPES[code], _count(code, value), value, True) for code, value in reference.tags.items()]
+    tags = [_tag(code, value) for code, value in reference.tags.items()]
     if nodata is not None:
         tags.append((GDAL_NODATA, "s", 0, str(nodata), True))
     with replaced(path) as fresh, tifffile.TiffWriter(fresh, bigtiff=size[0] * size[1] * table.itemsize > BIG) as file:
@@ -160,8 +184,9 @@ def write_label_tiff(
         )
 
 
-def _count(code: int, value: Any) -> int:
-    return 0 if code == TEXT else len(value)
+def _tag(code: int, value: Any) -> tuple[int, str, int, Any, bool]:
+    """A tag as tifffile takes it; text as bytes, since it may have letters that ASCII lacks."""
+    return (code, "s", 0, value.encode(), True) if code == TEXT else (code, DTYPES[code], len(value), value, True)
 
 
 def _tiles(bands: Iterable[LabelMap], size: tuple[int, int], dtype: np.dtype[Any]) -> Iterator[NDArray[Any]]:
