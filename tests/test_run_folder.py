@@ -1,5 +1,6 @@
 """The questions that are asked of a run folder."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -53,3 +54,11 @@ def test_the_drawing_names_every_file() -> None:
     names = [value for key, value in vars(run_folder).items() if key.isupper() and isinstance(value, str)]
     assert len(names) > 20
     assert [name for name in names if name not in drawn] == []
+
+
+def test_metrics_that_are_none_are_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").write_text("[" * 200_000 + '\n{"kind": "step", "step": 1}\n')
+    assert read_metrics(tmp_path, "step") == [{"kind": "step", "step": 1}]
+    (tmp_path / "metrics.jsonl").unlink()
+    os.mkfifo(tmp_path / "metrics.jsonl")
+    assert read_metrics(tmp_path, "step") == []

@@ -74,6 +74,15 @@ def parse_json(content: bytes | str) -> Any:
         raise Unreadable(str(error)) from None
 
 
+def parse_record(line: str) -> dict[str, Any]:
+    """What a line of a .jsonl file holds; {} for one that is no record: a kill may have cut it short."""
+    try:
+        record = parse_json(line)
+    except Unreadable:
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
 def parse_yaml(text: str) -> Any:
     """The value of a YAML document: plain values only; dates stay text, as all words do.
 

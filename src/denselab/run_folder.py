@@ -29,12 +29,12 @@ it come export.json, what was measured; splits.json, digests of the pictures tha
 they are known; and, if asked for, labels.onnx (labels.xml, labels.bin): pictures to label ids.
 """
 
-import json
 import os
 from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
+from denselab.documents import Unreadable, open_ordinary, parse_record
 from denselab.errors import CheckpointError, ConfigError
 from denselab.folders import MANIFEST, previous_of
 from denselab.paths import no_such_path
@@ -138,15 +138,8 @@ def read_metrics(run: Path, kind: str) -> list[dict[str, Any]]:
     Lines that are not records are skipped: a kill may have cut one short.
     """
     try:
-        lines = (run / METRICS).read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
+        with open_ordinary(run / METRICS) as file:
+            lines = file.read().decode(errors="replace").splitlines()
+    except (OSError, Unreadable):
         return []
-    return [record for record in map(_record, lines) if record.get("kind") == kind]
-
-
-def _record(line: str) -> dict[str, Any]:
-    try:
-        record = json.loads(line)
-    except ValueError:
-        return {}
-    return record if isinstance(record, dict) else {}
+    return [record for record in map(parse_record, lines) if record.get("kind") == kind]

@@ -74,3 +74,14 @@ def test_a_disk_that_turned_read_only_hides_no_other_error(tmp_path: Path, monke
         monkeypatch.setattr(Path, "unlink", refuse)
         claims.release("a")
     assert (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize("content", ["[" * 200_000, f'{{"host": "{HOST}", "pid": 1e999}}', "[1]"])
+def test_a_damaged_claim_counts_as_taken_until_it_is_old(tmp_path: Path, content: str) -> None:
+    """Depth, and a number of a process beyond all numbers, ended `predict` as a fault of ours."""
+    path = claim_of(tmp_path, HOST, NOBODY)
+    path.write_text(content)
+    with Claims(tmp_path) as claims:
+        assert not claims.take("a")
+        os.utime(path, (0, 0))
+        assert claims.take("a")

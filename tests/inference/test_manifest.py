@@ -1,6 +1,8 @@
 """The table of a collection, from the lines of all processes."""
 
 import csv
+import json
+import os
 from pathlib import Path
 
 import pytest
@@ -92,3 +94,16 @@ def test_parquet_holds_the_same(tmp_path: Path) -> None:
 def test_other_endings_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"m\.xls: a table is written as \.csv or \.parquet"):
         write_manifest(tmp_path, tmp_path / "m.xls", ())
+
+
+def test_what_is_no_record_is_passed_over(tmp_path: Path) -> None:
+    """Rows of other kinds, depth, a pipe and a folder among the records ended `predict`, or held it for ever."""
+    records = Records(tmp_path)
+    records.add(row("a.png", shares={"road": 1.0}))
+    records.close()
+    odd = [row("b.png", shares="none"), row("c.png", shares=None, seconds="long"), {"file": 5}]
+    lines = [json.dumps(entry) for entry in odd] + ["[" * 200_000, '{"file": ']
+    (tmp_path / "records" / "b.jsonl").write_text("\n".join(lines))
+    os.mkfifo(tmp_path / "records" / "c.jsonl")
+    (tmp_path / "records" / "d.jsonl").mkdir()
+    assert write_manifest(tmp_path, tmp_path / "m.csv", ("road",)) == 1

@@ -13,6 +13,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from denselab.documents import parse_json, read_bytes
 from denselab.files import HOST, is_alive, writing
 
 STALE = 600.0  # seconds without renewal after which a claim from another machine counts as left behind
@@ -76,9 +77,9 @@ class Claims:
         """Whether the process that made a claim is gone."""
         try:
             age = time.time() - path.stat().st_mtime
-            owner = json.loads(path.read_bytes())
+            owner = parse_json(read_bytes(path))
             gone = owner["host"] == HOST and not is_alive(int(owner["pid"]))
-        except (OSError, ValueError, TypeError, KeyError):  # gone meanwhile, or not yet written
+        except (OSError, ValueError, OverflowError, TypeError, KeyError):  # gone meanwhile, or not yet written
             return False if not path.exists() else time.time() - _modified(path) > STALE
         return gone or age > STALE
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from denselab.documents import parse_record
 from denselab.errors import ConfigError, MissingExtra, install
 from denselab.files import HOST, replaced, to_json, writing
 from denselab.shown import write_rows
@@ -21,6 +22,14 @@ logger = logging.getLogger(__name__)
 
 RECORDS = "records"
 COLUMNS = ("file", "height", "width", "confidence", "seconds", "error")
+NUMBER = int | float | None
+KINDS: dict[str, Any] = {
+    "file": str,
+    "stem": str | None,
+    "error": str | None,
+    "shares": dict | None,
+    **dict.fromkeys(("height", "width", "confidence", "seconds"), NUMBER),
+}
 GROUP = 10_000  # rows that a Parquet file gets at a time
 
 
@@ -76,15 +85,15 @@ def read_records(out: Path) -> Iterator[dict[str, Any]]:
 
 def _parts(out: Path) -> list[Path]:
     """The files of records, the oldest first."""
-    return sorted((out / RECORDS).glob("*.jsonl"), key=lambda path: (path.stat().st_mtime_ns, path.name))
+    files = [path for path in (out / RECORDS).glob("*.jsonl") if path.is_file()]  # a pipe might never end
+    return sorted(files, key=lambda path: (path.stat().st_mtime_ns, path.name))
 
 
 def _row(line: str) -> dict[str, Any] | None:
-    try:
-        row = json.loads(line)
-    except ValueError:
-        return None
-    return row if isinstance(row, dict) and "file" in row else None
+    """The row of a line; None for one that no process of ours wrote to its end."""
+    row = parse_record(line)
+    whole = "file" in row and all(isinstance(row.get(name), kinds) for name, kinds in KINDS.items())
+    return row if whole else None
 
 
 def check_manifest(path: Path) -> None:
