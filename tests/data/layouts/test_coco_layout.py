@@ -485,3 +485,24 @@ def test_a_json_in_a_folder_of_any_name_within_annotations(save, photo, write, t
         }
         write(f"annotations/LIVECell/coco_{split}.json", json.dumps(content))
     assert [item.split for item in open_dataset(tmp_path).items] == ["test", "train"]
+
+
+def test_an_id_of_two_pictures_is_refused(save, photo, write, tmp_path):
+    """Both got the annotations of both without a word, as merged files have them."""
+    for name in ("a.jpg", "b.jpg"):
+        save(f"images/{name}", photo(4, 4))
+    images = [image(0, "a.jpg"), image(0, "b.jpg")]
+    shapes = [drawn(1, 1, box(0, 0, 2, 2), 4.0)]
+    write("instances.json", json.dumps({"images": images, "categories": CATEGORIES, "annotations": shapes}))
+    with pytest.raises(
+        DataError, match=r"instances\.json: a\.jpg and b\.jpg have the same id in `images`, 0; give each"
+    ):
+        open_dataset(tmp_path)
+
+
+def test_run_lengths_of_a_quintillion_pixels_are_refused(coco):
+    """They were drawn at the size that they claim, to look which way they go: memory ran out."""
+    runs = {"size": [10**9, 10**9], "counts": [0, 10**18]}
+    _, first = coco([drawn(1, 1, runs, 4.0) | {"bbox": [0, 0, 4, 4]}])
+    with pytest.raises(DataError, match="run lengths are for 1000000000x1000000000, but the picture has 4x4"):
+        first.source.ids()

@@ -146,3 +146,16 @@ def test_real_run_lengths_have_the_area_that_coco_states(shared_data):
     sizes = {image["id"]: (image["height"], image["width"]) for image in data["images"]}
     for annotation in data["annotations"]:
         assert coco_mask(annotation["segmentation"], sizes[annotation["image_id"]]).sum() == annotation["area"]
+
+
+@pytest.mark.parametrize("runs", [[-1, 5], [0.9, 3.9], [float("nan"), 4]])
+def test_runs_are_whole_numbers(runs):
+    """0.9 and 3.9 were cut to 0 and 3, and a negative one was told by a sum that fits."""
+    with pytest.raises(DataError, match="a run length is negative or no whole number"):
+        runs_mask(runs, (2, 2))
+
+
+def test_a_run_length_that_never_ends_is_refused():
+    """Each group made the number longer: a text of some megabytes took hours."""
+    with pytest.raises(DataError, match="a number of more than 60 bits among the run lengths"):
+        runs_of_text("o" * 10**6)

@@ -17,7 +17,7 @@ import numpy as np
 
 from denselab.data.item import Found, Item, LabelSource
 from denselab.data.layouts.coco_holes import hole_notes, rings_with_holes
-from denselab.data.layouts.coco_ids import CocoFile, same_ids
+from denselab.data.layouts.coco_ids import CocoFile, names_by_id, same_ids
 from denselab.data.layouts.coco_runs import in_rows, refuse_runs_along_rows
 from denselab.data.layouts.drawn import joined_items, overlaps
 from denselab.data.layouts.folder import unique_names
@@ -308,7 +308,7 @@ def _by_image(tree: Tree, file: CocoFile) -> dict[Any, list[dict[str, Any]]]:
     by_image: dict[Any, list[dict[str, Any]]] = defaultdict(list)
     for annotation in file.data.get("annotations", []):
         by_image[annotation.get("image_id")].append(annotation)
-    known = {image["id"] for image in file.data["images"]}
+    known = names_by_id(tree, file)
     strange = [number for number in by_image if number not in known]
     if strange:
         raise DataError(

@@ -26,6 +26,19 @@ class CocoFile:
     split: str | None
 
 
+def names_by_id(tree: Tree, file: CocoFile) -> dict[Any, Any]:
+    """{image id: its file}. Raises DataError for an id of two files: each would get the annotations of both."""
+    names: dict[Any, Any] = {}
+    for image in file.data["images"]:
+        name = image.get("file_name")
+        if names.setdefault(image["id"], name) != name:
+            raise DataError(
+                f"{tree.path(file.file)}: {names[image['id']]} and {name} have the same id in `images`, "
+                f"{image['id']!r}; give each picture an id of its own, and its annotations that image_id"
+            )
+    return names
+
+
 def same_ids(tree: Tree, files: list[CocoFile]) -> tuple[list[CocoFile], list[str]]:
     """The files with one number for each category, matched by name where they differ; and a note that says so.
 

@@ -1,11 +1,13 @@
 """Run lengths of COCO files that go along the rows, where COCO's go down the columns: the boxes beside them tell."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from denselab.data.read.opening import MAX_PIXELS
 from denselab.data.read.polygons import coco_mask
 from denselab.errors import DataError
 
@@ -35,6 +37,8 @@ def refuse_runs_along_rows(path: Path, annotations: Sequence[Mapping[str, Any]])
 
 def _fits(runs: Mapping[str, Any], box: Sequence[float]) -> bool:
     try:
+        if math.prod(runs["size"]) > MAX_PIXELS:
+            return False
         mask = coco_mask(runs, runs["size"])
         left, top, wide, high = map(float, box)
     except (DataError, KeyError, TypeError, ValueError):  # said where it is drawn

@@ -18,6 +18,8 @@ Points = NDArray[np.float64]
 Size = tuple[int, int]
 """(H, W)."""
 
+MAX_SHIFT = 60  # bits of a run length
+
 
 def polygon_mask(points: Points, size: Size) -> NDArray[np.bool_]:
     """(H, W) mask of a closed polygon, even-odd rule. Fewer than three points give an empty mask.
@@ -122,6 +124,8 @@ def runs_of_text(text: str) -> list[int]:
             more = bool(group & 32)
             position += 1
             shift += 5
+            if shift > MAX_SHIFT:  # the number would grow with the text, and the time with its square
+                raise DataError(f"a number of more than {MAX_SHIFT} bits among the run lengths")
             if not more and group & 16:
                 number -= 1 << shift
         runs.append(number + runs[-2] if len(runs) > 2 else number)
@@ -130,9 +134,13 @@ def runs_of_text(text: str) -> list[int]:
 
 def runs_mask(runs: Sequence[int], size: Size) -> NDArray[np.bool_]:
     """(H, W) mask of COCO's run lengths: zeros first, then ones, and so on, down the columns. Raises DataError."""
-    lengths = np.asarray(runs, dtype=np.int64)
+    written = np.asarray(runs)
+    with np.errstate(invalid="ignore"):  # NaN, which no whole number equals
+        lengths = written.astype(np.int64)
+    if (lengths != written).any() or lengths.min(initial=0) < 0:
+        raise DataError("a run length is negative or no whole number")
     total = size[0] * size[1]
-    if lengths.size == 0 or lengths.min() < 0 or lengths.sum() != total:
+    if lengths.sum() != total:
         raise DataError(
             f"run lengths cover {int(lengths.sum())} pixels, but the mask has {size[0]}x{size[1]} = {total}"
         )
