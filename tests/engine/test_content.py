@@ -8,8 +8,9 @@ import torch
 from tests.conftest import NearestColour
 
 from denselab.engine.content import content_of
-from denselab.engine.graph_engine import GraphEngine, digest_of
+from denselab.engine.graph_engine import GraphEngine, Run, digest_of
 from denselab.engine.torch_engine import TorchEngine
+from denselab.errors import CheckpointError
 from denselab.labels import LabelSpace
 
 
@@ -84,3 +85,19 @@ def test_a_graph_counts_with_its_runtime(engine: TorchEngine) -> None:
     assert len({content_of(graph(digest)) for digest in digests}) == 3
     assert content_of(graph(digests[0])) == content_of(graph(digests[0]))
     assert content_of(graph("")) == "", "nothing is known of it, so nothing is kept"
+
+
+def test_a_graph_of_another_model_is_refused(engine: TorchEngine) -> None:
+    """A graph with more classes than the config beside it, or with broken weights, gave labels without a word."""
+    classes = engine.spec.label_space.num_classes
+    pictures = np.zeros((1, 4, 4, 3), np.uint8)
+    for scores, words in (
+        (np.zeros((1, classes + 1, 4, 4), np.float32), f"m.onnx gives {classes + 1} scores a pixel, but the config"),
+        (np.full((1, classes, 4, 4), np.nan, np.float32), "m.onnx gives NaN or infinite scores"),
+    ):
+        run: Run = lambda pictures, output, scores=scores: scores  # noqa: E731
+        graph = GraphEngine(engine.spec, "cpu", run, outputs=("logits", "coarse_2"), source="m.onnx")
+        with pytest.raises(CheckpointError, match=words):
+            graph.logits(pictures)
+        with pytest.raises(CheckpointError, match=words):
+            graph.coarse(pictures)

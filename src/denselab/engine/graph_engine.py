@@ -11,12 +11,14 @@ from dataclasses import dataclass, replace
 from threading import Lock, local
 from typing import NoReturn, Self, TypeVar
 
+import numpy as np
+
 from denselab.engine.coarse import Coarse
 from denselab.engine.engine import Pictures
 from denselab.engine.enlarge import Scores
 from denselab.engine.out_of_memory import memory_errors
 from denselab.engine.spec import ModelSpec
-from denselab.errors import ConfigError
+from denselab.errors import CheckpointError, ConfigError
 from denselab.runtime import cpu_count, total_memory
 
 PICTURES, LOGITS, LABELS = "pictures", "logits", "labels"  # names of the inputs and outputs of exported graphs
@@ -94,6 +96,7 @@ class GraphEngine:
     run: the graph in its runtime, preprocessing inside: pictures to logits at their own size, or to another output.
     digest: of the graph and the version of its runtime; "": unknown.
     outputs: the names of the graph's outputs.
+    source: the file it comes from, for messages.
     beside: gives what takes the place of `run` for so many threads at once; None: `run` itself does for all.
     """
 
@@ -103,21 +106,38 @@ class GraphEngine:
     digest: str = ""
     outputs: tuple[str, ...] = (LOGITS,)
     beside: Callable[[int], Run] | None = None
+    source: str = "the graph"
 
     def logits(self, pictures: Pictures) -> Scores:
-        """(B, K, h, w) float32 logits of (B, h, w, 3) uint8 pictures at their own size. Raises MemoryError."""
+        """(B, K, h, w) float32 logits of (B, h, w, 3) uint8 pictures at their own size.
+
+        Raises MemoryError, and CheckpointError for a graph that is not the config's.
+        """
         with memory_errors():
-            return self.run(pictures, LOGITS)
+            return self._checked(self.run(pictures, LOGITS))
 
     def coarse(self, picture: Pictures) -> Coarse | None:
         """See engine.Engine."""
         if len(self.outputs) == 1:
             return None
         with memory_errors():
-            values = self.run(picture, self.outputs[1])[0]
+            values = self._checked(self.run(picture, self.outputs[1]))[0]
         found = COARSE.fullmatch(self.outputs[1])
         assert found is not None, "checked when it was read"
         return Coarse(values, int(found[1]), (picture.shape[1], picture.shape[2]))
+
+    def _checked(self, scores: Scores) -> Scores:
+        """Scores of as many classes as the label table has, and numbers: one pixel tells of broken weights."""
+        if scores.shape[1] != self.spec.label_space.num_classes:
+            raise CheckpointError(
+                f"{self.source} gives {scores.shape[1]} scores a pixel, but the config beside it has "
+                f"{self.spec.label_space.num_classes} classes: they are of two models; export it again"
+            )
+        if not np.isfinite(np.asarray(scores[:, :, 0, 0])).all():
+            raise CheckpointError(
+                f"{self.source} gives NaN or infinite scores: its weights are broken; export it again"
+            )
+        return scores
 
     @contextmanager
     def side_by_side(self, count: int) -> Iterator[Self]:

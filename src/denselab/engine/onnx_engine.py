@@ -50,7 +50,7 @@ def onnx_engine(
         return lambda: lambda pictures: session.run([output], {PICTURES: pictures})[0]
 
     runs = Runs(make)
-    return OnnxEngine(spec, used, runs.beside(1), digest, tuple(outputs), runs.beside)
+    return OnnxEngine(spec, used, runs.beside(1), digest, tuple(outputs), runs.beside, source)
 
 
 def import_onnxruntime() -> Any:

@@ -66,7 +66,7 @@ def openvino_engine(
         return lambda: _runner(compiled.create_infer_request())  # a request serves one thread at a time
 
     runs = Runs(make)
-    return OpenVINOEngine(spec, "cpu", runs.beside(1), digest, tuple(outputs), runs.beside)
+    return OpenVINOEngine(spec, "cpu", runs.beside(1), digest, tuple(outputs), runs.beside, source)
 
 
 def _runner(request: Any) -> Callable[[Pictures], Scores]:
