@@ -94,6 +94,15 @@ def _coco(root: Path, text: str | None = None, side: int = 20_000) -> None:
     (root / "annotations.json").write_text(json.dumps(document) if text is None else text)
 
 
+def _runs(height: int, counts: list[int], twice: bool = False) -> str:
+    """A COCO document with one mask, which claims a height; twice: whether its picture's id is that of another too."""
+    images = [{"id": 1, "file_name": name} for name in ("p1.png", "p2.png")[: 1 + twice]]
+    width = 64 if height == 48 else height
+    mask = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 64, 48], "iscrowd": 0}
+    mask["segmentation"] = {"size": [height, width], "counts": counts}
+    return json.dumps({"images": images, "categories": [{"id": 1, "name": "a"}], "annotations": [mask]})
+
+
 def _panoptic(root: Path) -> None:
     picture(root / "images" / "a.png", 4, 4)
     (root / "annotations" / "panoptic_train").mkdir(parents=True)
@@ -143,6 +152,9 @@ def _annotations(bench: Bench) -> Iterator[Check]:
     kinds: dict[str, tuple[Callable[[Path], object], str]] = {
         "COCO of 20,000 x 20,000": (_coco, "20000"),
         "COCO of depth 100,000": (lambda root: _coco(root, "[" * 100_000), "annotations.json"),
+        "COCO run lengths of 10^18 pixels": (lambda root: _coco(root, _runs(10**9, [0, 10**18])), "1000000000"),
+        "COCO run lengths below 0": (lambda root: _coco(root, _runs(48, [-5, 3077])), "negative"),
+        "COCO, two pictures of one id": (lambda root: _coco(root, _runs(48, [0, 3072], twice=True)), "same id"),
         "panoptic file outside": (_panoptic, "outside"),
         "LabelMe of 20,000 x 20,000": (lambda root: _labelme(root, "size"), "20000"),
         "LabelMe mask of 40,000 x 40,000": (lambda root: _labelme(root, "mask"), "p1.json"),

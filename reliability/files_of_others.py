@@ -121,7 +121,45 @@ def attacks(bench: Bench) -> Iterator[Check]:
         (folder / "manifest.json").write_text(json.dumps({target: {"bytes": 1, "sha256": "0" * 64}}))
         ended = lab.run(["predict", folder, bench.data / "images", "--out", bench.fresh("o")], seconds=20)
         yield Check(f"manifest names {target}", ended.code == 6 and ended.in_words, str(ended))
+    yield from _records(bench)
+    yield from _places(bench)
     yield from _names(bench)
+
+
+def _records(bench: Bench) -> Iterator[Check]:
+    """What others put among the records of a folder of predictions: passed over."""
+    out = bench.fresh("recorded")
+    words = ["predict", bench.run, bench.data / "images" / "val", "--out", out, "--manifest", bench.root / "m.csv"]
+    lab.run(words)
+    odd = out / "records" / "z.jsonl"
+    makes: dict[str, Callable[[], object]] = {
+        "depth": lambda: odd.write_text("[" * 100_000),
+        "shares in words": lambda: odd.write_text('{"file": "a.png", "shares": "all"}'),
+        "pipe": lambda: os.mkfifo(odd),
+        "folder": odd.mkdir,
+    }
+    for name, make in makes.items():
+        odd.unlink(missing_ok=True)
+        make()
+        ended = lab.run(words, seconds=20)
+        yield Check(f"predict, a record: {name}", ended.code == 0 and ended.in_words, str(ended))
+
+
+def _places(bench: Bench) -> Iterator[Check]:
+    """GeoTIFF tags that tell no place: the picture is predicted without one."""
+    scale, corner, keys = (33550, "d", 3, (1.0, 1.0, 0.0)), (33922, "d", 6, (0.0,) * 6), (34735, "H", 1, 1)
+    tags: dict[str, tuple[tuple[object, ...], ...]] = {
+        "one number for a scale": ((33550, "d", 1, 1.0), corner),
+        "a corner in words": (scale, (33922, "s", 0, "here")),
+        "one key": (scale, corner, keys),
+        "numbers for words": (scale, corner, (34737, "H", 2, (1, 2))),
+        "letters beyond ASCII": (scale, corner, (34737, "s", 0, "é|".encode())),
+    }
+    for name, own in tags.items():
+        tiff, extra = bench.root / "placed.tif", [(*tag, True) for tag in own]
+        tifffile.imwrite(tiff, np.zeros((48, 64, 3), np.uint8), photometric="rgb", extratags=extra)
+        ended = lab.run(["predict", bench.run, tiff, "--out", bench.fresh("o")], seconds=20)
+        yield Check(f"predict, GeoTIFF with {name}", ended.code == 0 and ended.in_words, str(ended))
 
 
 def _names(bench: Bench) -> Iterator[Check]:
