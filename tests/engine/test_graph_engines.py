@@ -189,7 +189,7 @@ def test_a_damaged_exported_folder_is_refused(exported_folder: Path) -> None:
 
 ENLARGED = """
 <ir_version: 8, opset_import: ["": 18]>
-enlarged (uint8[B,H,W,3] pictures) => (float[B,2,h,w] logits, float[B,2,h,w] coarse_2)
+enlarged (uint8[B,H,W,3] pictures) => (float[B,4,h,w] logits, float[B,4,h,w] coarse_2)
 {
     numbers = Cast <to = 1> (pictures)
     planes = Transpose <perm = [0, 3, 1, 2]> (numbers)
@@ -201,9 +201,9 @@ enlarged (uint8[B,H,W,3] pictures) => (float[B,2,h,w] logits, float[B,2,h,w] coa
 
 @pytest.fixture
 def enlarged() -> bytes:
-    """A network that sees every second pixel, red or green, and enlarges what it saw."""
+    """A network that sees every second pixel, red, green or blue (its fourth class never), and enlarges what it saw."""
     model = onnx.parser.parse_model(ENLARGED)
-    weight = np.eye(2, 3, dtype=np.float32)[:, :, None, None]
+    weight = np.eye(4, 3, dtype=np.float32)[:, :, None, None]
     numbers = {"weight": weight, "scales": np.array([1, 1, 2, 2], np.float32)}
     model.graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in numbers.items())
     content: bytes = model.SerializeToString()
@@ -254,8 +254,8 @@ def test_logits_before_their_enlargement(runtime: str, enlarged: bytes, engine: 
     picture = PICTURE[None]
     logits = made.logits(picture)[0]
     coarse = made.coarse(picture)
-    assert (coarse.factor, coarse.size, coarse.values.shape) == (2, (40, 56), (2, 20, 28))
-    assert np.array_equal(coarse.values, PICTURE[::2, ::2, :2].transpose(2, 0, 1).astype(np.float32))
+    assert (coarse.factor, coarse.size, coarse.values.shape) == (2, (40, 56), (4, 20, 28))
+    assert np.array_equal(coarse.values[:3], PICTURE[::2, ::2].transpose(2, 0, 1).astype(np.float32))
     assert (coarse.labels() == logits.argmax(axis=0)).mean() > 0.99  # whole numbers tie now and then
     with made.side_by_side(2) as form, ThreadPoolExecutor(2) as pool:
         for found in pool.map(lambda _: form.coarse(picture).values, range(8)):
