@@ -96,7 +96,7 @@ def _coco(root: Path, text: str | None = None, side: int = 20_000) -> None:
 
 def _runs(height: int, counts: list[int], twice: bool = False) -> str:
     """A COCO document with one mask, which claims a height; twice: whether its picture's id is that of another too."""
-    images = [{"id": 1, "file_name": name} for name in ("p1.png", "p2.png")[: 1 + twice]]
+    images = [{"id": 1, "file_name": name, "width": 64, "height": 48} for name in ("p1.png", "p2.png")[: 1 + twice]]
     width = 64 if height == 48 else height
     mask = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 64, 48], "iscrowd": 0}
     mask["segmentation"] = {"size": [height, width], "counts": counts}
