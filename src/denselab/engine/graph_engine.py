@@ -18,7 +18,7 @@ from denselab.engine.engine import Pictures
 from denselab.engine.enlarge import Scores
 from denselab.engine.out_of_memory import memory_errors
 from denselab.engine.spec import ModelSpec
-from denselab.errors import CheckpointError, ConfigError
+from denselab.errors import CheckpointError, ConfigError, DenseLabError
 from denselab.runtime import cpu_count, total_memory
 
 PICTURES, LOGITS, LABELS = "pictures", "logits", "labels"  # names of the inputs and outputs of exported graphs
@@ -113,21 +113,28 @@ class GraphEngine:
 
         Raises MemoryError, and CheckpointError for a graph that is not the config's.
         """
-        with memory_errors():
-            return self._checked(self.run(pictures, LOGITS))
+        return self._scores(pictures, LOGITS)
 
     def coarse(self, picture: Pictures) -> Coarse | None:
         """See engine.Engine."""
         if len(self.outputs) == 1:
             return None
-        with memory_errors():
-            values = self._checked(self.run(picture, self.outputs[1]))[0]
+        values = self._scores(picture, self.outputs[1])[0]
         found = COARSE.fullmatch(self.outputs[1])
         assert found is not None, "checked when it was read"
         return Coarse(values, int(found[1]), (picture.shape[1], picture.shape[2]))
 
-    def _checked(self, scores: Scores) -> Scores:
-        """Scores of as many classes as the label table has, and numbers: one pixel tells of broken weights."""
+    def _scores(self, pictures: Pictures, output: str) -> Scores:
+        """What the graph gives: of as many classes as the label table has, and numbers, which one pixel tells."""
+        try:
+            with memory_errors():
+                scores = self.run(pictures, output)
+        except (MemoryError, DenseLabError):
+            raise
+        except Exception as error:  # the runtimes' own kinds, which share no base
+            size = "x".join(map(str, pictures.shape[1:3]))
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise CheckpointError(f"{self.source} fails on a picture of {size} ({reason}); export it again") from error
         if scores.shape[1] != self.spec.label_space.num_classes:
             raise CheckpointError(
                 f"{self.source} gives {scores.shape[1]} scores a pixel, but the config beside it has "
