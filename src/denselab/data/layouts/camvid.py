@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 from denselab.data.item import FileLabels, Found, Item, NamedLabel
 from denselab.data.layouts.folder import unique_names
 from denselab.data.layouts.tables import CAMVID_11, CAMVID_32
+from denselab.data.read.encodings import colour_of_code
 from denselab.data.read.lists import read_lines
 from denselab.data.read.names import named, read_names
 from denselab.data.read.scan import Contents, scan
@@ -125,7 +126,7 @@ def _known_names(items: list[Item]) -> tuple[tuple[NamedLabel, ...], list[str]]:
     if contents and all(c.grey and set(c.values()) <= {*range(12), 255} for c in contents) and _max(contents) >= 8:
         return tuple(CAMVID_11), ["numbers 0..11: the 11 classes of CamVid in SegNet's order, 11 = void"]
     colours = {colour for _, colour in CAMVID_32}
-    seen = {(v >> 16, (v >> 8) & 255, v & 255) for c in contents if c.coloured for v in c.counts}
+    seen = {colour_of_code(v) for c in contents if c.coloured for v in c.counts}
     if seen and seen <= colours and any(not c.grey for c in contents):
         table = tuple(named(index, name, colour) for index, (name, colour) in enumerate(CAMVID_32))
         return table, ["the colours are those of the original CamVid: its 32 names"]

@@ -129,6 +129,11 @@ def colour_codes(pixels: NDArray[Any]) -> NDArray[np.int32]:
     return np.asarray((wide[..., 0] << 16) | (wide[..., 1] << 8) | wide[..., 2], dtype=np.int32)
 
 
+def colour_of_code(code: int) -> Colour:
+    """(R, G, B) of a number of `colour_codes`."""
+    return code >> 16, code >> 8 & 255, code & 255
+
+
 def count_values(pixels: NDArray[Any]) -> dict[int, int]:
     """How often each number occurs: {value: pixels}; colours as R * 65536 + G * 256 + B. NODATA is not counted.
 

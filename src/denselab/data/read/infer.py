@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from denselab.data.item import NamedLabel
-from denselab.data.read.encodings import MAX_COLOURS, Encoding, Kind
+from denselab.data.read.encodings import MAX_COLOURS, Encoding, Kind, colour_of_code
 from denselab.data.read.images import lossy_form, read_palette
 from denselab.data.read.label_table import (
     BACKGROUND,
@@ -198,9 +198,9 @@ def _infer_colours(contents: list[Contents], names: Sequence[NamedLabel]) -> Inf
     refuse_lossy_colours(contents, len(totals))
     given = [label for label in names if label.colour is not None]
     if given:
-        refuse_shared_colours(contents[0].path, {_rgb(code) for code in totals}, given)
+        refuse_shared_colours(contents[0].path, {colour_of_code(code) for code in totals}, given)
         table = {label.colour: label.id for label in given if label.colour is not None}
-        strange = [_rgb(code) for code in totals if _rgb(code) not in table]
+        strange = [colour_of_code(code) for code in totals if colour_of_code(code) not in table]
         refuse_other_colours(contents[0].path, strange, given)
         notes = [f"{number_of(len(strange), 'colour')} in no table: {first_few(strange)}"] if strange else []
         return _colour_encoding(table), table_of_names(given), "RGB colours, table given", notes
@@ -211,7 +211,7 @@ def _infer_colours(contents: list[Contents], names: Sequence[NamedLabel]) -> Inf
             "or give the right folder as `masks:` in data.yaml"
         )
     # Black first, then by colour: the same colours give the same ids whatever the order of the files.
-    colours = [_rgb(code) for code in sorted(totals)]
+    colours = [colour_of_code(code) for code in sorted(totals)]
     entries = tuple(_colour_entry(index, colour) for index, colour in enumerate(colours))
     if names:
         _ask_colours(contents[0].path, entries, names)
@@ -388,7 +388,3 @@ def _merge(counts: Iterable[dict[int, int]]) -> dict[int, int]:
     for part in counts:
         merged.update(part)
     return dict(merged)
-
-
-def _rgb(code: int) -> Colour:
-    return (code >> 16, (code >> 8) & 255, code & 255)

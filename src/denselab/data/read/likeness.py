@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.data.item import NamedLabel
+from denselab.data.read.encodings import colour_of_code
 from denselab.data.read.images import read_label_pixels
 from denselab.data.read.scan import Contents
 from denselab.errors import DataError
@@ -81,7 +82,7 @@ def are_red(contents: Sequence[Contents], names: Sequence[NamedLabel]) -> bool:
     Raises DataError where other small numbers stand beside them, as those of objects in SYNTHIA. A label table has
     brighter colours, or others than shades of red.
     """
-    colours = {(code >> 16, code >> 8 & 255, code & 255) for c in contents for code in c.counts}
+    colours = {colour_of_code(code) for c in contents for code in c.counts}
     reds = {red for red, _, _ in colours}
     known = any(label.colour is not None for label in names) or not all(c.coloured for c in contents)
     if known or len(reds) < FEWEST_RED or min(reds - {0}) >= SMALL_RED:

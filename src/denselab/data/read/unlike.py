@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.data.item import NamedLabel
-from denselab.data.read.encodings import MAX_COLOURS, colour_codes
+from denselab.data.read.encodings import MAX_COLOURS, colour_codes, colour_of_code
 from denselab.data.read.images import read_label_pixels, read_palette
 from denselab.data.read.label_table import is_near
 from denselab.data.read.likeness import MANY_OBJECTS, is_in_one_piece
@@ -157,8 +157,8 @@ def refuse_smoothed_colours(contents: Sequence[Contents], names: Sequence[NamedL
     given = {label.colour for label in names if label.colour is not None}
     if len(totals) > MAX_COLOURS and not given:
         return  # that many are refused
-    known = {code for code in totals if _rgb(code) in given}
-    if given and all(is_near(_rgb(code), given) for code in totals):
+    known = {code for code in totals if colour_of_code(code) in given}
+    if given and all(is_near(colour_of_code(code), given) for code in totals):
         return  # coloured loosely, which is told
     enough = max(BLENDS, (len(totals) - len(known)) / 2)
     mixed = _mixtures(totals) - known
@@ -263,18 +263,14 @@ def _lone_share(numbers: NDArray[Any]) -> float:
 
 def _near_both(codes: Iterable[int], ends: tuple[Colour, Colour]) -> bool:
     """Whether both ends of a colour map are there; its versions differ by a level."""
-    colours = [_rgb(code) for code in codes]
+    colours = [colour_of_code(code) for code in codes]
     return all(any(max(abs(a - b) for a, b in zip(end, c, strict=True)) <= 1 for c in colours) for end in ends)
-
-
-def _rgb(code: int) -> Colour:
-    return (code >> 16, code >> 8 & 255, code & 255)
 
 
 def _mixtures(totals: dict[int, int]) -> set[int]:
     """The colours that lie between two commoner ones, within rounding."""
     often = sorted(totals, key=lambda code: -totals[code])
-    channels = {code: np.array([code >> 16, code >> 8 & 255, code & 255], float) for code in often}
+    channels = {code: np.array(colour_of_code(code), float) for code in often}
     pairs = list(combinations(often[:COMMON], 2))
     if not pairs:
         return set()
