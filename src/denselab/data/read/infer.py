@@ -4,8 +4,7 @@ Every inference becomes a note. Where the files can be understood in two ways, D
 of each.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -39,7 +38,7 @@ from denselab.data.read.likeness import (
     refuse_grey_pictures,
 )
 from denselab.data.read.negative import ignoring_negative, kept, split_negative
-from denselab.data.read.scan import MAX_SCANNED, Contents, counts_by_id, scan
+from denselab.data.read.scan import MAX_SCANNED, Contents, counts_by_id, scan, total_counts
 from denselab.data.read.tiff import read_tags
 from denselab.data.read.transparent import ask
 from denselab.data.read.unlike import (
@@ -137,7 +136,7 @@ def _see_through(
             *scan([c.path for c in found], clear=True, colours=kind == "colour"),
             *(c for c in usable if not c.clear),
         ]
-        counted = (len(_merge(c.counts for c in contents)) for contents in (opaque, usable))
+        counted = (len(total_counts(c.counts for c in contents)) for contents in (opaque, usable))
         raise ask(found[0].path, sum(c.clear for c in found) / len(usable), *counted)
     ignored = found and transparent == "ignore"
     return found, ["transparent pixels are left out (ignore)"] if ignored else []
@@ -179,7 +178,7 @@ def _of_given(given: Encoding, contents: list[Contents], names: Sequence[NamedLa
         return Encoding("two-valued"), table, "two-valued, threshold 128", _unnamed(names, table)
     if given.kind == "objects":
         return Encoding("objects"), object_table(), "object numbers: 0 background, others object", []
-    values = sorted(_merge(counts_by_id(c, given) for c in contents))
+    values = sorted(total_counts(counts_by_id(c, given) for c in contents))
     table, notes = _index_table(contents, values, names)
     return given, table, given.kind, notes
 
@@ -194,7 +193,7 @@ def _infer_colours(contents: list[Contents], names: Sequence[NamedLabel]) -> Inf
             f"{single[0]} holds numbers but {coloured} holds colours; "
             "labels of one set must be coded alike: convert or remove one kind"
         )
-    totals = _merge(c.counts for c in contents)
+    totals = total_counts(c.counts for c in contents)
     refuse_lossy_colours(contents, len(totals))
     given = [label for label in names if label.colour is not None]
     if given:
@@ -263,7 +262,7 @@ def _infer_red_or_colours(contents: list[Contents], names: Sequence[NamedLabel])
 
 
 def _infer_numbers(contents: list[Contents], names: Sequence[NamedLabel]) -> Inference:
-    totals = _merge(c.values() for c in contents)
+    totals = total_counts(c.values() for c in contents)
     values = sorted(totals)
     refuse_two_kinds(contents, names)
     refuse_odd_palettes(contents)
@@ -381,10 +380,3 @@ def _shared_palette(paths: list[Path]) -> dict[int, Colour]:
     palettes = {read_palette(path) for path in paths[:5]}
     palette = palettes.pop() if len(palettes) == 1 else ()
     return {index: colour for index, colour in enumerate(palette) if len(set(palette)) > 1 and index < 256}
-
-
-def _merge(counts: Iterable[dict[int, int]]) -> dict[int, int]:
-    merged: Counter[int] = Counter()
-    for part in counts:
-        merged.update(part)
-    return dict(merged)

@@ -1,7 +1,7 @@
 """Which values occur in label files, and how often. Read in threads: decoding releases the interpreter's lock."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -100,6 +100,14 @@ def read_contents(path: Path, clear: bool = False, colours: bool = False) -> Con
         missing,
         0.0 if gone is None else float(gone.mean()),
     )
+
+
+def total_counts(counts: Iterable[dict[int, int]]) -> dict[int, int]:
+    """{value: pixels} of several files together."""
+    totals: Counter[int] = Counter()
+    for part in counts:
+        totals.update(part)
+    return dict(totals)
 
 
 def counts_by_id(contents: Contents, encoding: Encoding) -> dict[int, int]:

@@ -17,7 +17,7 @@ from denselab.data.read.encodings import MAX_COLOURS, colour_codes, colour_of_co
 from denselab.data.read.images import read_label_pixels, read_palette
 from denselab.data.read.label_table import is_near
 from denselab.data.read.likeness import MANY_OBJECTS, is_in_one_piece
-from denselab.data.read.scan import Contents
+from denselab.data.read.scan import Contents, total_counts
 from denselab.errors import DataError
 from denselab.in_words import first_few
 from denselab.labels import Colour, LabelEntry, default_colour, labels_line
@@ -150,10 +150,7 @@ def refuse_third_level(contents: Sequence[Contents]) -> None:
 
 def refuse_smoothed_colours(contents: Sequence[Contents], names: Sequence[NamedLabel]) -> None:
     """Raise DataError where half of the colours are mixtures of two others and fill no area: soft edges, no classes."""
-    totals: dict[int, int] = defaultdict(int)
-    for content in contents:
-        for code, count in content.counts.items():
-            totals[code] += count
+    totals = total_counts(content.counts for content in contents)
     given = {label.colour for label in names if label.colour is not None}
     if len(totals) > MAX_COLOURS and not given:
         return  # that many are refused
