@@ -248,12 +248,7 @@ def split_in_name(name: str) -> str | None:
 
 def bare_stem(stem: str) -> str:
     """A stem without the words that tell pictures from labels: "img_0001", "0001_gt" -> "0001"."""
-    kept = [
-        t
-        for t in words(stem)
-        if t not in IMAGE_WORDS and t not in LABEL_WORDS and t not in ("training", "left", "bit", "sat")
-    ]
-    return "_".join(kept)
+    return "_".join(word for word in words(stem) if word not in IMAGE_WORDS | LABEL_WORDS | BARE_WORDS)
 
 
 def starts(stem: str) -> list[str]:
