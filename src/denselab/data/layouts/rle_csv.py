@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from denselab.data.item import Found, Item, NamedLabel
 from denselab.data.layouts.folder import unique_names
-from denselab.data.layouts.table_pictures import TablePictures, split_of
+from denselab.data.layouts.table_pictures import TablePictures
 from denselab.data.read.images import picture_size
 from denselab.data.read.label_table import table_of_names
 from denselab.data.read.lists import csv_rows, read_lines
 from denselab.data.read.names import named, read_names
 from denselab.data.read.polygons import do_rise, starts_and_lengths, starts_mask
 from denselab.data.read.shapes import Shape, ShapeLabels
-from denselab.data.read.tree import Tree, folder_role, split_in_name
+from denselab.data.read.tree import Tree, folder_role, split_in_name, split_of_folders
 from denselab.data.read.yaml_text import in_yaml
 from denselab.errors import DataError
 from denselab.in_words import first_few, number_of
@@ -149,7 +149,7 @@ def _items(
         for image, its in sorted(by_picture.items()):
             shapes = [Shape(ids[r.label], "starts", NO_POINTS, (r.runs, order)) for r in its if r.runs not in NONE]
             source = ShapeLabels(tree.path(file), picture_size(tree.path(image)), tuple(shapes), measured=True)
-            split = splits.get(file) or split_of(image)
+            split = splits.get(file) or split_of_folders(image)
             items.append(Item(str(image.with_suffix("")), tree.path(image), source, split, groups.get(image, "")))
     return items, missing, lonely
 

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import PurePosixPath
 
 from denselab.data.read.pairing import same_name
-from denselab.data.read.tree import Tree, folder_role, split_in_name
+from denselab.data.read.tree import Tree, folder_role, split_in_name, split_of_folders
 from denselab.errors import DataError
 from denselab.in_words import first_few
 
@@ -44,7 +44,7 @@ class TablePictures:
         found = self._by_name.get(base) or self._alike.get(same_name(base), [])
         if len(found) > 1:
             split = split_in_name(table.stem)
-            found = [f for f in found if split and split_of(f) == split] or found
+            found = [f for f in found if split and split_of_folders(f) == split] or found
         group = ""
         if not found:
             found = self._by_folder.get(name, [])
@@ -62,11 +62,6 @@ class TablePictures:
                 for folder in _folders(file):
                     names[f"{folder.name}_{start}"].append(file)
         return names
-
-
-def split_of(image: PurePosixPath) -> str | None:
-    """The split that a folder's name gives."""
-    return next((split for part in reversed(image.parts[:-1]) if (split := split_in_name(part))), None)
 
 
 def _folders(file: PurePosixPath) -> list[PurePosixPath]:

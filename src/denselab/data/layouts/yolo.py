@@ -24,7 +24,7 @@ from denselab.data.read.names import named, read_names
 from denselab.data.read.pairing import same_name
 from denselab.data.read.polygons import rectangle_points
 from denselab.data.read.shapes import Shape, ShapeLabels
-from denselab.data.read.tree import Tree, split_in_name
+from denselab.data.read.tree import Tree, split_of_folders
 from denselab.data.weak_labels import BoxLabels, clipped
 from denselab.errors import DataError
 from denselab.in_words import first_few, number_of
@@ -120,9 +120,9 @@ def find_yolo(tree: Tree) -> Found | None:
     labelled = {image: file for image in tree.pictures if (file := files.of(image)) and "labels" in file.parts[:-1]}
     if not any(_is_outline_file(tree, file) for file in list(labelled.values())[:24]):
         return None
-    placed = {image: _split(image) for image in labelled}
+    placed = {image: split_of_folders(image) for image in labelled}
     beside = {image.parent for image in placed}
-    placed |= {image: _split(image) for image in tree.pictures if image.parent in beside}
+    placed |= {image: split_of_folders(image) for image in tree.pictures if image.parent in beside}
     names, _ = read_names(tree)
     return _found(tree, placed, {label.id: label.name for label in names}, "")
 
@@ -159,10 +159,6 @@ def _is_outline_file(tree: Tree, file: PurePosixPath) -> bool:
     if any(len(line) > ROW and all(number.is_integer() for number in line) for line in numbers):
         return False  # a label map as text
     return any(len(line) >= 5 and line[0] >= 0 for line in numbers)
-
-
-def _split(image: PurePosixPath) -> str | None:
-    return next((split for part in reversed(image.parts[:-1]) if (split := split_in_name(part))), None)
 
 
 def _found(tree: Tree, placed: Mapping[PurePosixPath, str | None], names: Mapping[int, str], masks: str) -> Found:

@@ -246,6 +246,11 @@ def split_in_name(name: str) -> str | None:
     return found.pop() if len(found) == 1 else None
 
 
+def split_of_folders(file: PurePosixPath) -> str | None:
+    """The split that the innermost folder of a file which names one says; None where none does."""
+    return next((split for part in reversed(file.parts[:-1]) if (split := split_in_name(part))), None)
+
+
 def bare_stem(stem: str) -> str:
     """A stem without the words that tell pictures from labels: "img_0001", "0001_gt" -> "0001"."""
     return "_".join(word for word in words(stem) if word not in IMAGE_WORDS | LABEL_WORDS | BARE_WORDS)

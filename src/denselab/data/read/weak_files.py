@@ -15,7 +15,7 @@ from typing import Any
 
 from denselab.data.item import Corners, NamedWeak
 from denselab.data.read.lists import csv_rows, read_lines
-from denselab.data.read.tree import Tree, folder_role, split_in_name, words
+from denselab.data.read.tree import Tree, folder_role, split_in_name, split_of_folders, words
 from denselab.documents import MAX_ANNOTATIONS, parse_json, read_bytes
 from denselab.errors import DataError
 from denselab.in_words import first_few, number_of
@@ -153,8 +153,8 @@ def _is_label(picture: PurePosixPath) -> bool:
 
 def named_weak(tree: Tree, picture: PurePosixPath, file: Path, split: str | None, **what: Any) -> NamedWeak:
     """What a file says of a picture; its split as told, else by the folders of the picture."""
-    told = split or next((s for part in reversed(picture.parts[:-1]) if (s := split_in_name(part))), None)
-    return NamedWeak(tree.path(picture), str(picture.with_suffix("")), file, told, **what)
+    name = str(picture.with_suffix(""))
+    return NamedWeak(tree.path(picture), name, file, split or split_of_folders(picture), **what)
 
 
 def some(found: list[NamedWeak], path: Path, names: Iterable[str]) -> list[NamedWeak]:
