@@ -40,7 +40,7 @@ SPLIT_WORDS = {
     "evaluation": "val",
     "test": "test", "testing": "test", "ts": "test", "te": "test", "tst": "test", "holdout": "test", "heldout": "test",
 }  # fmt: skip
-BARE_WORDS = frozenset(("training", "left", "bit", "sat"))  # in the names of pictures, as little as "image"
+BARE_WORDS = IMAGE_WORDS | LABEL_WORDS | {"training", "left", "bit", "sat"}  # in names, of which they tell no two apart
 # Written in one word behind a split: trainlist, valset, testdata.
 GLUED_WORDS = frozenset(("list", "lists", "set", "sets", "split", "file", "files", "names", "ids", "data", "fold"))
 GLUED = re.compile(r"^(training|train|validation|valid|val|testing|test)(.+)$")
@@ -253,7 +253,7 @@ def split_of_folders(file: PurePosixPath) -> str | None:
 
 def bare_stem(stem: str) -> str:
     """A stem without the words that tell pictures from labels: "img_0001", "0001_gt" -> "0001"."""
-    return "_".join(word for word in words(stem) if word not in IMAGE_WORDS | LABEL_WORDS | BARE_WORDS)
+    return "_".join(word for word in words(stem) if word not in BARE_WORDS)
 
 
 def starts(stem: str) -> list[str]:
