@@ -27,7 +27,7 @@ from denselab.data.read.images import picture_size
 from denselab.data.read.label_table import told_apart
 from denselab.data.read.polygons import Points, coco_outline, rectangle_points, ring_area, turned
 from denselab.data.read.shapes import PanopticLabels, Shape, ShapeLabels
-from denselab.data.read.tree import Tree, folder_role
+from denselab.data.read.tree import Tree, folder_role, lies_in
 from denselab.data.read.weak_files import read_boxes
 from denselab.data.read.yaml_text import in_yaml
 from denselab.data.weak_labels import BoxLabels, clipped
@@ -53,7 +53,7 @@ def find_coco(tree: Tree) -> Found | None:
     if not files:
         return None
     usable, boxed = [f for f in files if f.kind not in ("", BOXES)], [f for f in files if f.kind == BOXES]
-    if not usable and boxed and any(folder_role(part) == "label" for f in tree.pictures for part in f.parts[:-1]):
+    if not usable and boxed and any(lies_in(f, "label") for f in tree.pictures):
         return None  # another layout reads the masks, and the boxes are for the pictures without
     if not usable:
         listed = first_few(str(f.file) for f in files)

@@ -5,7 +5,7 @@ from collections import defaultdict
 from pathlib import PurePosixPath
 
 from denselab.data.read.pairing import same_name
-from denselab.data.read.tree import Tree, folder_role
+from denselab.data.read.tree import Tree, lies_in
 from denselab.in_words import first_few, number_of
 
 UPLOAD = re.compile(r"^[0-9a-f]{8}-")  # what an upload to Label Studio puts before the name of a file
@@ -19,21 +19,21 @@ class NamedPictures:
     """
 
     def __init__(self, tree: Tree) -> None:
-        self.files = [f for f in tree.pictures if not any(folder_role(part) == "other" for part in f.parts[:-1])]
+        self.files = [f for f in tree.pictures if not lies_in(f, "other")]
         self._exact: dict[str, list[PurePosixPath]] = defaultdict(list)
         self._alike: dict[str, list[PurePosixPath]] = defaultdict(list)
         self._renamed: dict[str, PurePosixPath] = {}
         for file in self.files:
             self._exact[file.name].append(file)
             self._alike[same_name(file.name)].append(file)
-            if not _is_of_labels(file):
+            if not lies_in(file, "label"):
                 self._alike[_stem(same_name(file.name))].append(file)
 
     def of(self, name: str) -> list[PurePosixPath]:
         """The pictures that a name may mean; of several those whose folders it tells too."""
         meant = PurePosixPath(name.replace("\\", "/"))
         found = self._exact.get(meant.name, [])
-        found = [file for file in found if not _is_of_labels(file)] or found
+        found = [file for file in found if not lies_in(file, "label")] or found
         if not found:
             plain = same_name(meant.name)
             keys = (key for text in (plain, UPLOAD.sub("", plain)) for key in (text, _stem(text)))
@@ -49,10 +49,6 @@ class NamedPictures:
             return []
         listed = first_few(f"{name} is {file}" for name, file in sorted(self._renamed.items()))
         return [f"{number_of(len(self._renamed), 'picture')} found under another name than the annotation's: {listed}"]
-
-
-def _is_of_labels(file: PurePosixPath) -> bool:
-    return any(folder_role(part) == "label" for part in file.parts[:-1])
 
 
 def _nearest(found: list[PurePosixPath], meant: PurePosixPath) -> list[PurePosixPath]:

@@ -23,7 +23,7 @@ from denselab.data.read.lists import csv_rows, read_lines
 from denselab.data.read.names import named, read_names
 from denselab.data.read.polygons import do_rise, starts_and_lengths, starts_mask
 from denselab.data.read.shapes import Shape, ShapeLabels
-from denselab.data.read.tree import Tree, folder_role, split_in_name, split_of_folders
+from denselab.data.read.tree import Tree, lies_in, split_in_name, split_of_folders
 from denselab.data.read.yaml_text import in_yaml
 from denselab.errors import DataError
 from denselab.in_words import first_few, number_of
@@ -266,7 +266,7 @@ def _ask_order(tree: Tree, items: Sequence[Item]) -> None:
         except DataError:  # `check` names the row
             continue
     if rows < SMOOTHER * columns:
-        masks = any(folder_role(part) == "label" for file in tree.pictures for part in file.parts[:-1])
+        masks = any(lies_in(file, "label") for file in tree.pictures)
         this = "`layout: rle-csv` and " if masks else ""  # which of the two is meant would be asked next
         other = "; or `layout: folders` for the label pictures" if masks else ""
         raise DataError(

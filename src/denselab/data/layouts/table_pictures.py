@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import PurePosixPath
 
 from denselab.data.read.pairing import same_name
-from denselab.data.read.tree import Tree, folder_role, split_in_name, split_of_folders
+from denselab.data.read.tree import Tree, lies_in, split_in_name, split_of_folders
 from denselab.errors import DataError
 from denselab.in_words import first_few
 
@@ -29,7 +29,7 @@ class TablePictures:
     """
 
     def __init__(self, tree: Tree) -> None:
-        self.files = [f for f in tree.pictures if not any(folder_role(p) in ("label", "other") for p in f.parts[:-1])]
+        self.files = [f for f in tree.pictures if not lies_in(f, "label", "other")]
         self._by_name: dict[str, list[PurePosixPath]] = defaultdict(list)
         self._alike: dict[str, list[PurePosixPath]] = defaultdict(list)
         for file in self.files:

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from denselab.data.read.lists import csv_rows, read_lines
-from denselab.data.read.tree import IMAGE_WORDS, LABEL_WORDS, Tree, folder_role, words
+from denselab.data.read.tree import IMAGE_WORDS, LABEL_WORDS, Tree, role_of_folders, words
 from denselab.documents import parse_json, read_bytes
 from denselab.errors import DataError
 from denselab.in_words import first_few
@@ -94,18 +94,15 @@ def _pair(cells: Cells, meant: Ends, home: File, labels: Collection[File] | None
 
 def _is_label(key: str, files: set[File]) -> bool:
     tokens = set(words(key))
-    return bool(tokens & LABEL_WORDS) or (not tokens & IMAGE_WORDS and all(_role(file) == "label" for file in files))
+    in_labels = all(role_of_folders(file) == "label" for file in files)
+    return bool(tokens & LABEL_WORDS) or (not tokens & IMAGE_WORDS and in_labels)
 
 
 def _only(files: set[File], is_label: bool) -> File | None:
     """The only one of these files; of several the only one in a folder of labels, or in none of them."""
     if len(files) > 1:
-        files = {file for file in files if (_role(file) == "label") == is_label}
+        files = {file for file in files if (role_of_folders(file) == "label") == is_label}
     return next(iter(files)) if len(files) == 1 else None
-
-
-def _role(file: File) -> str | None:
-    return next((role for part in reversed(file.parts[:-1]) if (role := folder_role(part))), None)
 
 
 def _by_end(files: set[File]) -> Ends:

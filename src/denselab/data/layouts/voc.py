@@ -13,7 +13,7 @@ from denselab.data.layouts.placing import Placed, place
 from denselab.data.layouts.tables import VOC_21, voc_colour
 from denselab.data.read.lists import find_lists
 from denselab.data.read.scan import scan
-from denselab.data.read.tree import Tree, folder_role
+from denselab.data.read.tree import Tree, lies_in
 from denselab.errors import DataError
 from denselab.in_words import number_of
 
@@ -24,7 +24,7 @@ VOC_NAME = re.compile(r"^(19|20)\d\d_\d{6}$")
 def find_voc(tree: Tree) -> Found | None:
     """VOC in this folder; None where it is not. Raises DataError where there are only boxes or only lists."""
     label_folders = [f for f in tree.top if f in ("SegmentationClass", "SegmentationClassPNG", "SegmentationClassAug")]
-    drawn = any(folder_role(part) == "label" for f in tree.pictures for part in f.parts[:-1])
+    drawn = any(lies_in(f, "label") for f in tree.pictures)
     if "ImageSets" in tree.top and not label_folders and not drawn:
         raise DataError(
             f"{tree.root}: VOC without SegmentationClass: boxes or picture lists only; get SegmentationClass/*.png of "

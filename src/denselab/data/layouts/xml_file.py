@@ -21,7 +21,7 @@ from denselab.data.read.label_table import table_of_names
 from denselab.data.read.names import named
 from denselab.data.read.polygons import ellipse_points, rectangle_points, turned
 from denselab.data.read.shapes import Shape, ShapeLabels
-from denselab.data.read.tree import Tree, folder_role, split_in_name
+from denselab.data.read.tree import Tree, folder_role, lies_in, split_in_name
 from denselab.data.read.yaml_text import in_yaml
 from denselab.documents import MAX_ANNOTATIONS, Unreadable, open_ordinary, read_bytes
 from denselab.errors import DataError
@@ -124,7 +124,7 @@ def find_labelme_xml(tree: Tree) -> Found | None:
     parsed = [(file, parse_xml(tree.path(file))) for file in files]
     objects = [o for _, root in parsed for o in root.iter("object") if o.findtext("deleted") != "1"]
     if not any(o.find("polygon") is not None or o.find("segm") is not None for o in objects):
-        if any(folder_role(part) == "label" for f in tree.pictures for part in f.parts[:-1]):
+        if any(lies_in(f, "label") for f in tree.pictures):
             return None  # another layout reads the masks
         raise DataError(
             f"{tree.path(files[0])}: boxes only, no outline of any object; add label PNGs of some pictures: "

@@ -15,7 +15,7 @@ from denselab.data.read.spectral import shared_part
 from denselab.data.read.spectral_survey import GivenBands
 from denselab.data.read.stored_bands import band_form
 from denselab.data.read.tiff import TIFF_SUFFIXES
-from denselab.data.read.tree import Tree, folder_role
+from denselab.data.read.tree import Tree, role_of_folders
 from denselab.documents import parse_json, read_bytes
 from denselab.errors import DataError
 
@@ -141,8 +141,7 @@ def _in_order(ending: str) -> tuple[int, str]:
 
 
 def _in_label_folder(file: PurePosixPath) -> bool:
-    roles = [role for part in file.parts[:-1] if (role := folder_role(part)) is not None]
-    return bool(roles) and roles[-1] != "image"
+    return role_of_folders(file) in ("label", "other")
 
 
 def _channel_names(tree: Tree, count: int) -> tuple[str, ...]:

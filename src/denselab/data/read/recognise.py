@@ -27,7 +27,7 @@ from denselab.data.read.several import (
     together,
 )
 from denselab.data.read.spectral_survey import GivenBands
-from denselab.data.read.tree import DATA, Tree, folder_role, read_tree, split_in_name
+from denselab.data.read.tree import DATA, Tree, folder_role, read_tree, role_of_folders, split_in_name
 from denselab.data.read.unread_forms import HEIC, HEIC_SUFFIXES, unread_form
 from denselab.data.read.unread_names import unread_names
 from denselab.errors import DataError, SeveralDataSets
@@ -190,7 +190,7 @@ def _particular(tree: Tree) -> Found | None:
 
 
 def _refuse_label_pictures(tree: Tree, found: Found, name: str) -> None:
-    folders = {str(f.parent) for f in tree.pictures if _last_role(f.parts[:-1]) == "label"}
+    folders = {str(f.parent) for f in tree.pictures if role_of_folders(f) == "label"}
     images = {item.image.parent.relative_to(tree.root).as_posix() for item in found.items}
     if folders - images:
         raise DataError(
@@ -198,11 +198,6 @@ def _refuse_label_pictures(tree: Tree, found: Found, name: str) -> None:
             f"or the label pictures in {first_few(sorted(folders - images))}; "
             f"write `layout: {name}` or `layout: folders` in data.yaml"
         )
-
-
-def _last_role(parts: tuple[str, ...]) -> str | None:
-    roles = [role for part in parts if (role := folder_role(part)) is not None]
-    return roles[-1] if roles else None
 
 
 def _recognise_below(tree: Tree) -> tuple[Path, Found] | None:

@@ -240,6 +240,16 @@ def folder_role(name: str) -> FolderRole | None:
     return "image" if tokens & IMAGE_WORDS else None
 
 
+def role_of_folders(file: PurePosixPath) -> FolderRole | None:
+    """What the innermost folder of a file that has a role holds; None where none has one."""
+    return next((role for part in reversed(file.parts[:-1]) if (role := folder_role(part))), None)
+
+
+def lies_in(file: PurePosixPath, *roles: FolderRole) -> bool:
+    """Whether a folder of a file, the innermost or one above, has one of these roles."""
+    return any(folder_role(part) in roles for part in file.parts[:-1])
+
+
 def split_in_name(name: str) -> str | None:
     """train, val or test where a name says so ("train", "images_val", "ImagesTr"); None otherwise."""
     found = {SPLIT_WORDS[token] for token in words(name) if token in SPLIT_WORDS}

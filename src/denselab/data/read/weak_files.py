@@ -15,7 +15,7 @@ from typing import Any
 
 from denselab.data.item import Corners, NamedWeak
 from denselab.data.read.lists import csv_rows, read_lines
-from denselab.data.read.tree import Tree, folder_role, split_in_name, split_of_folders, words
+from denselab.data.read.tree import Tree, lies_in, split_in_name, split_of_folders, words
 from denselab.documents import MAX_ANNOTATIONS, parse_json, read_bytes
 from denselab.errors import DataError
 from denselab.in_words import first_few, number_of
@@ -141,14 +141,10 @@ class Pictures:
         key = name.strip().replace("\\", "/").removeprefix("./").lstrip("/")
         found = self._found.get(key, [])
         if len(found) > 1:
-            found = [picture for picture in found if not _is_label(picture)]
+            found = [picture for picture in found if not lies_in(picture, "label", "other")]
         if len(found) > 1:
             raise DataError(f"{source}: {name} may be {first_few(map(str, found))}; write its folder before it")
         return found[0] if found else None
-
-
-def _is_label(picture: PurePosixPath) -> bool:
-    return any(folder_role(part) in ("label", "other") for part in picture.parts[:-1])
 
 
 def named_weak(tree: Tree, picture: PurePosixPath, file: Path, split: str | None, **what: Any) -> NamedWeak:
