@@ -26,7 +26,6 @@ from denselab.data.read.several import (
     tells_a_role,
     together,
 )
-from denselab.data.read.spectral_survey import GivenBands
 from denselab.data.read.tree import DATA, Tree, folder_role, read_tree, role_of_folders, split_in_name
 from denselab.data.read.unread_forms import HEIC, HEIC_SUFFIXES, unread_form
 from denselab.data.read.unread_names import unread_names
@@ -41,40 +40,46 @@ def recognise(path: Path) -> tuple[Path, Found]:
     """The root of the data set and what was found there. Raises DataError where nothing or too much fits."""
     settings_file = _settings_file(path)
     if settings_file is None:
-        if path.is_file():
-            form = unread_form(Tree(path.parent, (PurePosixPath(path.name),)))
-            way = (
-                f"{form[1].name}; {form[1].way}" if form else "a file; give the folder of the data set, or a data.yaml"
-            )
-            raise DataError(f"{path}: {way}")
-        tree, given = in_band_files(read_tree(path), GivenBands())
-        below, recognised = _recognise_tree(tree)
-        recognised = with_weak_files(tree, recognised, None, None, path)
-        recognised = with_given_splits(recognised, *_places(tree, below))
-        recognised = with_rectangles(noting_lines(in_pixels(recognised)), None, path)
-        return below, with_bands(_noting_passed_over(tree, recognised), given)
+        _refuse_file(path)
+        _, root, found = _found_in(path, Settings(), None, path)
+        return root, found
     settings, told = read_settings(settings_file)
     folder = settings_file.parent / (settings.path or ".")
     if not folder.is_dir() and told is not None:  # Ultralytics means a folder of its own settings
         folder = settings_file.parent
     if not folder.is_dir():
         raise DataError(f"{settings_file}: path: {folder} is not a folder; give it relative to {settings_file.name}")
-    tree, given = in_band_files(
-        read_tree(folder), given_bands(settings, settings_file), named=settings.pattern is not None
-    )
+    tree, root, found = _found_in(folder, settings, told, settings_file)
+    return root, apply_settings(tree, root, found, settings, settings_file)
+
+
+def _refuse_file(path: Path) -> None:
+    """Raise DataError where a file is given that is no data.yaml."""
+    if path.is_file():
+        form = unread_form(Tree(path.parent, (PurePosixPath(path.name),)))
+        way = f"{form[1].name}; {form[1].way}" if form else "a file; give the folder of the data set, or a data.yaml"
+        raise DataError(f"{path}: {way}")
+
+
+def _found_in(folder: Path, settings: Settings, told: Described | None, source: Path) -> tuple[Tree, Path, Found]:
+    """The tree of a folder, the root of the data set in it, and what was found there.
+
+    source: the data.yaml, else the folder; for messages
+    """
+    bands = given_bands(settings, source)
+    tree, given = in_band_files(read_tree(folder), bands, named=settings.pattern is not None)
     tree = replace(tree, choices=settings.choices())
     try:
-        root, found = _described(tree, settings, told, settings_file)
+        root, found = _described(tree, settings, told, source)
     except BadNames:
         if not settings.labels:
             raise
-        root, found = _described(without_names(tree), settings, told, settings_file)
-    found = with_weak_files(tree, found, settings.boxes, settings.tags, settings_file)
+        root, found = _described(without_names(tree), settings, told, source)
+    found = with_weak_files(tree, found, settings.boxes, settings.tags, source)
     if settings.splits is None:
         found = with_given_splits(found, *_places(tree, root))
-    found = with_rectangles(noting_lines(in_pixels(found)), settings.rectangles, settings_file)
-    found = with_bands(_noting_passed_over(tree, found, bool(settings.labels)), given)
-    return root, apply_settings(tree, root, found, settings, settings_file)
+    found = with_rectangles(noting_lines(in_pixels(found)), settings.rectangles, source)
+    return tree, root, with_bands(_noting_passed_over(tree, found, bool(settings.labels)), given)
 
 
 def _described(tree: Tree, settings: Settings, told: Described | None, source: Path) -> tuple[Path, Found]:
@@ -160,12 +165,16 @@ def _farther_below(tree: Tree) -> tuple[Path, Found] | None:
     try:
         root, found = _recognise_tree(below)
     except SeveralDataSets as several:
-        where = f" (data.yaml goes into {below.root})" if "data.yaml" in str(several) else ""
-        raise SeveralDataSets(f"{several}{where}", several.folders) from None
+        raise SeveralDataSets(_told_of(below, several), several.folders) from None
     except DataError:
         return None
     found = replace(found, notes=tuple(note for note in found.notes if not note.startswith("the data set is in ")))
     return _found_below(tree, tree.below(root.relative_to(tree.root).as_posix()), found)
+
+
+def _told_of(below: Tree, error: DataError) -> str:
+    """The message of a sub-folder's error, and where the data.yaml goes that it speaks of."""
+    return f"{error} (data.yaml goes into {below.root})" if "data.yaml" in str(error) else str(error)
 
 
 def _particular(tree: Tree) -> Found | None:
@@ -295,8 +304,7 @@ def _try_below(tree: Tree, depth: int) -> tuple[list[tuple[Tree, Found]], list[s
             if found is None and any(folder_role(name) == "label" for name in below.top):
                 found = find_folder(below)
         except DataError as error:
-            where = f" (data.yaml goes into {below.root})" if "data.yaml" in str(error) else ""
-            refusals.append(f"{error}{where}")
+            refusals.append(_told_of(below, error))
             continue
         if found is not None:
             fits.append((below, found))
