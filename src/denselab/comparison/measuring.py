@@ -16,6 +16,7 @@ from denselab.comparison.members import is_finished, run_folder
 from denselab.comparison.plan import MEASURED, Plan
 from denselab.comparison.ways import WAYS, ways_of
 from denselab.data import Dataset, Item
+from denselab.data.read.many_files import spread
 from denselab.engine.ensemble_folder import is_ensemble
 from denselab.engine.hub import is_hub_id
 from denselab.engine.open import model_folder
@@ -176,8 +177,7 @@ def seconds_per_picture(predictor: Predictor, dataset: Dataset, items: list[Item
     Models are timed minutes apart, and other work on the machine meanwhile must not make one of them look slow: on a
     CPU what it took is taken off, as far as it is more than the ticks by which the system counts it.
     """
-    chosen = [items[i] for i in np.linspace(0, len(items) - 1, min(TIMED_PICTURES, len(items))).round().astype(int)]
-    images = [dataset.read_image(item) for item in chosen]
+    images = [dataset.read_image(item) for item in spread(items, TIMED_PICTURES)]
     predictor.labels(images[0])
     steps: list[Step] = []
     while len(steps) < len(images) and sum(step.seconds for step in steps) < TIMED_SECONDS:

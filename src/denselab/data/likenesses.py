@@ -1,7 +1,6 @@
 """Which pictures look almost alike: copies, the same scene again, neighbouring frames of a video."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from denselab.data.read.images import picture_size, read_image
+from denselab.data.read.many_files import in_threads
 from denselab.errors import DataError
-from denselab.runtime import cpu_count
 from denselab.types import Image
 
 # Bits of 256 by which two pictures may differ and still be one scene. Measured: CamVid's frames 1/15 s apart differ
@@ -63,8 +62,7 @@ def looks(paths: Sequence[Path]) -> list[Look | None]:
     slow = [path for path in paths if path.suffix.lower() not in JPEGS]
     if len(slow) * _typical_pixels(slow) > PIXELS:
         return [None] * len(paths)
-    with ThreadPoolExecutor(max_workers=min(16, cpu_count())) as pool:
-        return list(pool.map(_quick_look, paths))
+    return in_threads(_quick_look, paths)
 
 
 def _typical_pixels(paths: Sequence[Path]) -> float:

@@ -9,6 +9,7 @@ from PIL import Image as PillowImage
 
 from denselab.data.audit.findings import read_headers
 from denselab.data.dataset import Dataset, Item, require_outside
+from denselab.data.read.many_files import spread
 from denselab.errors import DataError
 from denselab.files import write_bytes
 from denselab.labels import LabelSpace
@@ -33,8 +34,7 @@ def choose(dataset: Dataset, examples: Mapping[str, Sequence[str]], limit: int) 
         if len(chosen) < limit:
             chosen[next((name for name in names if name in chosen), names[0])] = None
     left = [item.name for item in dataset.items if item.name not in chosen]
-    spread = np.linspace(0, len(left) - 1, min(limit - len(chosen), len(left))).round().astype(int)
-    chosen.update((left[index], None) for index in spread)
+    chosen.update(dict.fromkeys(spread(left, limit - len(chosen))))
     return tuple(item for item in dataset.items if item.name in chosen)
 
 

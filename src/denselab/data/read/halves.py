@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.data.read.images import read_image
+from denselab.data.read.many_files import spread
 from denselab.data.read.tree import Tree
 from denselab.errors import DataError
 
@@ -20,8 +21,8 @@ FEW, TIMES = 10, 3  # colours of a label, and how many times as many the picture
 
 def labelled_half(tree: Tree) -> str:
     """Which half of its pictures looks like labels in all of some: "left" or "right"; "" where neither does."""
-    places = np.linspace(0, len(tree.pictures) - 1, LOOKED_AT).round().astype(int) if len(tree.pictures) > 1 else ()
-    halves = {_few_coloured(tree.path(tree.pictures[place])) for place in dict.fromkeys(places)}
+    some = spread(tree.pictures, LOOKED_AT) if len(tree.pictures) > 1 else ()  # one alone says nothing
+    halves = {_few_coloured(tree.path(picture)) for picture in some}
     return halves.pop() if len(halves) == 1 else ""
 
 

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -11,9 +10,9 @@ import numpy as np
 
 from denselab.data.read.encodings import Encoding, count_values, decode, is_grey
 from denselab.data.read.images import is_lossy, picture_mode, read_label_colours, read_label_pixels
+from denselab.data.read.many_files import in_threads, spread
 from denselab.data.read.transparent import cleared, transparent
 from denselab.errors import DataError
-from denselab.runtime import cpu_count
 
 MAX_SCANNED = 4000  # files; about half a minute of 1-megapixel labels on two cores
 BITS = {"1": 1, "L": 8, "P": 8, "RGB": 8}  # per number, by mode; numbers with NODATA are held in more
@@ -64,10 +63,7 @@ def scan(paths: Sequence[Path], limit: int = MAX_SCANNED, clear: bool = False, c
 
     clear: leave transparent pixels out. colours: of palette files, instead of their indices.
     """
-    if len(paths) > limit:
-        paths = [paths[i] for i in np.linspace(0, len(paths) - 1, limit).round().astype(int)]
-    with ThreadPoolExecutor(max_workers=min(16, cpu_count())) as pool:
-        return list(pool.map(partial(read_contents, clear=clear, colours=colours), paths))
+    return in_threads(partial(read_contents, clear=clear, colours=colours), spread(paths, limit))
 
 
 def read_contents(path: Path, clear: bool = False, colours: bool = False) -> Contents:

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.data.read.depth import DEPTHS, depth_of
+from denselab.data.read.many_files import in_threads, spread
 from denselab.data.read.spectral import MOST_NAMED, SpectralBands, band_paths, display_of, file_bands, without_alpha
 from denselab.data.read.stored_bands import NPY, Form, band_form
 from denselab.data.read.tiff import TIFF_SUFFIXES, looks_like_alpha
-from denselab.data.read.white import HEADERS, PICTURES, is_deep, spread_paths
+from denselab.data.read.white import HEADERS, PICTURES, is_deep
 from denselab.data.read.yaml_text import in_yaml
 from denselab.errors import ConfigError, DataError
 from denselab.in_words import number_of
-from denselab.runtime import cpu_count
 
 ALIKE = 0.9  # of the files have the same bands; a set of both kinds is one of pictures, some of which cannot be read
 LOOKED = 8  # pictures whose numbers show what their header leaves open
@@ -79,7 +78,7 @@ def spectral_of(
         return _nothing(given)
     bands = _described(form, stored, given)
     if given.files:  # heights in floats may lie beside photographs in bytes
-        bands = replace(bands, real=any(_has_deep_band(path, bands) for path in spread_paths(paths, LOOKED)))
+        bands = replace(bands, real=any(_has_deep_band(path, bands) for path in spread(paths, LOOKED)))
     bands = _measured(paths, bands)
     return bands, bands_note(bands) + raised
 
@@ -101,11 +100,11 @@ def _forms(paths: Sequence[Path], given: GivenBands) -> list[tuple[Path, Form]]:
     """The forms of some readable pictures; [] if all have 8 bits, none is TIFF or npy, and nobody speaks of bands."""
     kinds = (*TIFF_SUFFIXES, NPY)
     open_ones = given.asked or any(path.suffix.lower() in kinds for path in paths)
-    if not open_ones and not any(is_deep(path) for path in spread_paths(paths, HEADERS)):
+    if not open_ones and not any(is_deep(path) for path in spread(paths, HEADERS)):
         return []
     expected = 1 if given.files else given.count or (len(given.names) if not given.take else 0) or None
     found = []
-    for path in spread_paths(paths, HEADERS):
+    for path in spread(paths, HEADERS):
         try:
             found.append((path, band_form(path, expected)))
         except DataError:  # `check` names it
@@ -150,13 +149,13 @@ def _question(path: Path, count: int) -> str:
 def _fits_8_bits(forms: Sequence[tuple[Path, Form]], stored: int) -> bool:
     """Whether pictures of 1 or 3 bands can be scaled to 8 bits by one number for white: no negative, no large ones."""
     open_ones = [path for path, form in forms if form.count == stored and not _surely_fits(form.dtype)]
-    return all(_numbers_fit(path) for path in spread_paths(open_ones, LOOKED))
+    return all(_numbers_fit(path) for path in spread(open_ones, LOOKED))
 
 
 def _raised(forms: Sequence[tuple[Path, Form]], stored: int) -> str:
     """What is said of deep pictures whose numbers lie far above 0 and close together; "" where they do not."""
     deep = [path for path, form in forms if form.count == stored and form.dtype == np.uint16]
-    numbers = [found for path in spread_paths(deep, LOOKED) for found in _numbers_of(path)]
+    numbers = [found for path in spread(deep, LOOKED) for found in _numbers_of(path)]
     if not numbers:
         return ""
     low, high = (float(number) for number in np.percentile(np.concatenate(numbers), TAILS))
@@ -242,9 +241,8 @@ def _colour_of(name: str) -> str:
 
 def _measured(paths: Sequence[Path], bands: SpectralBands) -> SpectralBands:
     """The bands with the limits and statistics of their numbers, from at most PICTURES pictures."""
-    with ThreadPoolExecutor(max_workers=min(16, cpu_count())) as pool:
-        looked = pool.map(lambda path: _sample(path, bands), spread_paths(paths, PICTURES))
-        samples = [sample for sample in looked if sample is not None]
+    looked = in_threads(lambda path: _sample(path, bands), spread(paths, PICTURES))
+    samples = [sample for sample in looked if sample is not None]
     if not samples:
         return bands  # no picture can be read: `check` says why
     numbers = [_finite(np.concatenate([sample[band] for sample in samples])) for band in range(bands.count)]

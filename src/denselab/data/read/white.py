@@ -1,18 +1,17 @@
 """Which number is white in a data set of deep pictures: looked for in its files once, when it is opened."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
 from denselab.data.read.depth import DEPTHS, common_white, peak
 from denselab.data.read.images import picture_bits, picture_pixels
+from denselab.data.read.many_files import in_threads, spread
 from denselab.data.read.png16 import png_significant_bits
 from denselab.data.read.pnm import pnm_header
 from denselab.data.read.tiff import TIFF_SUFFIXES, read_tags
 from denselab.errors import DataError
-from denselab.runtime import cpu_count
 
 HEADERS = 24  # pictures whose headers show whether a set is deep
 PICTURES = 64  # pictures that show its range
@@ -25,10 +24,9 @@ def white_of(paths: Sequence[Path], given: int | None = None) -> tuple[int | Non
     """
     if given is not None:
         return given, _note(given, "as data.yaml says")
-    if not any(is_deep(path) for path in spread_paths(paths, HEADERS)):
+    if not any(is_deep(path) for path in spread(paths, HEADERS)):
         return None, ""
-    with ThreadPoolExecutor(max_workers=min(16, cpu_count())) as pool:
-        looked = [found for found in pool.map(_look, spread_paths(paths, PICTURES)) if found is not None]
+    looked = [found for found in in_threads(_look, spread(paths, PICTURES)) if found is not None]
     if not looked:
         return None, ""
     white, why = common_white([top for top, _ in looked], [declared for _, declared in looked if declared])
@@ -38,13 +36,6 @@ def white_of(paths: Sequence[Path], given: int | None = None) -> tuple[int | Non
 def _note(white: int, why: str) -> str:
     line = f"`white: {white}` in data.yaml sets it"
     return f"pictures have more than 8 bits: {white:,} is white in all of them ({why}); {line}"
-
-
-def spread_paths(paths: Sequence[Path], count: int) -> list[Path]:
-    """At most `count` paths, evenly spaced."""
-    if len(paths) <= count:
-        return list(paths)
-    return [paths[i] for i in np.linspace(0, len(paths) - 1, count).round().astype(int)]
 
 
 def is_deep(path: Path) -> bool:
