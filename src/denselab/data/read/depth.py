@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.errors import DataError
+from denselab.types import Image
 
 DEPTHS = (255, 1023, 4095, 16383, 65535)  # the largest numbers of 8, 10, 12, 14 and 16 bit cameras
 STRAY_SHARE = 0.001  # of the pixels: this many, or STRAY_PIXELS where that is more, may be dead and say nothing
@@ -40,6 +41,12 @@ def scale_to_8_bits(pixels: NDArray[Any], path: Path, white: int | None = None) 
     return np.asarray(np.rint(np.minimum(pixels, min(top, np.iinfo(pixels.dtype).max)) * (255.0 / top)), dtype=np.uint8)
 
 
+def rgb_of_8_bits(pixels: NDArray[Any], path: Path, white: int | None = None) -> Image:
+    """(H, W, 3) uint8 RGB of pixels of any depth, in grey or in colours. white, errors: as `scale_to_8_bits`."""
+    eight = scale_to_8_bits(pixels, path, white)
+    return np.ascontiguousarray(eight if eight.ndim == 3 else np.broadcast_to(eight[..., None], (*eight.shape, 3)))
+
+
 def depth_of(largest: int) -> int:
     """The largest number of the smallest camera depth (8, 10, 12, 14, 16 bits) that holds `largest`."""
     return next((depth for depth in DEPTHS if largest <= depth), DEPTHS[-1])
@@ -55,12 +62,24 @@ def peak(pixels: NDArray[Any]) -> int:
     brightest = pixels.max(axis=2) if pixels.ndim == 3 else pixels
     if min(brightest.shape) < 2:
         return int(brightest.max())
-    pairs = np.minimum(brightest[1:], brightest[:-1])
-    area = int(np.minimum(pairs[:, 1:], pairs[:, :-1]).max())
-    strays = max(STRAY_PIXELS, int(STRAY_SHARE * brightest.size))
+    area = square_peak(brightest)
+    strays = most_strays(brightest.size)
     if strays >= brightest.size:
         return area
     return max(area, int(np.partition(brightest, -1 - strays, axis=None)[-1 - strays]))
+
+
+def square_peak(pixels: NDArray[Any]) -> int:
+    """The largest number that (H, W) pixels show on 2 x 2 of them; 0 where there are fewer."""
+    if min(pixels.shape) < 2:
+        return 0
+    pairs = np.minimum(pixels[1:], pixels[:-1])
+    return int(np.minimum(pairs[:, 1:], pairs[:, :-1]).max())
+
+
+def most_strays(pixels: int) -> int:
+    """How many of so many pixels may be dead."""
+    return max(STRAY_PIXELS, int(STRAY_SHARE * pixels))
 
 
 def common_white(peaks: Sequence[int], declared: Sequence[int]) -> tuple[int, str]:

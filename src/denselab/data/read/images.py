@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from denselab.data.read.depth import scale_to_8_bits
+from denselab.data.read.depth import rgb_of_8_bits
 from denselab.data.read.mat import mat_labels
 from denselab.data.read.opening import decoded, exif_orientation, open_picture, turned_upright
 from denselab.data.read.png16 import deep_png_pixels, has_deep_colour
@@ -58,8 +58,7 @@ def read_image(path: str | Path, white: int | None = None) -> Image:
     than MAX_PIXELS.
     """
     path = Path(path)
-    eight = scale_to_8_bits(picture_pixels(path), path, white)
-    return np.ascontiguousarray(eight if eight.ndim == 3 else np.broadcast_to(eight[..., None], (*eight.shape, 3)))
+    return rgb_of_8_bits(picture_pixels(path), path, white)
 
 
 def picture_pixels(path: Path) -> NDArray[Any]:

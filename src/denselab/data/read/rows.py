@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from denselab.data.read.depth import DEPTHS, depth_of, scale_to_8_bits
+from denselab.data.read.depth import DEPTHS, depth_of, most_strays, rgb_of_8_bits, square_peak
 from denselab.data.read.not_by_rows import NotByRows
 from denselab.data.read.opening import refuse_empty
 from denselab.data.read.png_rows import PngRows
@@ -166,15 +166,11 @@ class RowWindow:
 
 def rgb_rows(rows: Rows, top: int, bottom: int, white: int | None, columns: Columns = None) -> Image:
     """Rows [top, bottom) as (h, W, 3) uint8 RGB, as images.read_image gives them. Raises DataError."""
-    eight = scale_to_8_bits(rows.picture(top, bottom, columns)[0], rows.path, white)
-    return np.ascontiguousarray(eight if eight.ndim == 3 else np.broadcast_to(eight[..., None], (*eight.shape, 3)))
+    return rgb_of_8_bits(rows.picture(top, bottom, columns)[0], rows.path, white)
 
 
 def white_of_rows(rows: Rows) -> int | None:
-    """The number for white of a deep picture from all of its rows, as depth.depth_of its peak; None for real numbers.
-
-    A number counts as shown where two rows and two columns show it, or on more than 16 and 0.1 % of the pixels.
-    """
+    """The number for white of a deep picture, from all of its rows, as `depth_of` its `peak`; None for real numbers."""
     height, width = rows.size
     counts = np.zeros(DEPTHS[-1] + 1, np.int64)
     area, above = 0, None
@@ -187,20 +183,12 @@ def white_of_rows(rows: Rows) -> int | None:
         brightest = pixels.max(axis=2) if pixels.ndim == 3 else pixels
         counts += np.bincount(brightest.ravel(), minlength=len(counts))
         joined = brightest if above is None else np.concatenate([above, brightest])
-        area = max(area, _square_peak(joined))
+        area = max(area, square_peak(joined))
         above = brightest[-1:]
-    strays = max(16, int(0.001 * height * width))
+    strays = most_strays(height * width)
     from_top = np.cumsum(counts[::-1])
     often = int(DEPTHS[-1] - np.searchsorted(from_top, strays + 1))
     return depth_of(max(area, often if strays < height * width else 0))
-
-
-def _square_peak(pixels: NDArray[Any]) -> int:
-    """The largest number on 2 x 2 pixels; 0 where there are fewer."""
-    if min(pixels.shape) < 2:
-        return 0
-    pairs = np.minimum(pixels[1:], pixels[:-1])
-    return int(np.minimum(pairs[:, 1:], pairs[:, :-1]).max())
 
 
 def band_edges(rows: Rows) -> list[tuple[int, int]]:
