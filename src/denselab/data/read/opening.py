@@ -68,9 +68,12 @@ def decoded(picture: PillowImage.Image, path: Path, mode: str | None = None, upr
         size = f"{picture.size[1]}x{picture.size[0]} pixels (height x width)"
         raise OutOfMemory(f"{path}: {size} do not fit in memory; cut the picture into tiles") from None
     except (OSError, ValueError, SyntaxError, EOFError, IndexError) as error:
-        raise DataError(
-            f"{path}: damaged or truncated ({error}); copy it again from its source or take it out"
-        ) from None
+        raise damaged(path, error) from None
+
+
+def damaged(path: Path, error: Exception) -> DataError:
+    """The error for a file whose pixels cannot be decoded."""
+    return DataError(f"{path}: damaged or truncated ({error}); copy it again from its source or take it out")
 
 
 def turned_upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:

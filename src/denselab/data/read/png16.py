@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.compiled import compiled
-from denselab.errors import DataError
+from denselab.data.read.opening import damaged
 
 GREY = 0  # colour type without colour and alpha; Pillow keeps its 16 bits
 CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}  # by colour type; a palette (3) has at most 8 bits
@@ -39,9 +39,7 @@ def deep_png_pixels(path: Path) -> NDArray[np.uint16]:
             if part.size:
                 start += _unpack(content, start, part)
     except (zlib.error, struct.error, IndexError, KeyError, ValueError) as error:
-        raise DataError(
-            f"{path}: damaged or truncated ({error}); copy it again from its source or take it out"
-        ) from None
+        raise damaged(path, error) from None
     return pixels
 
 

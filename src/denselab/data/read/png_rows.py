@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from denselab.data.read.not_by_rows import NotByRows
+from denselab.data.read.opening import EXIF_ORIENTATION, damaged
 from denselab.data.read.png16 import unfiltered
 from denselab.errors import DataError
 from denselab.types import Columns
@@ -24,7 +25,6 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PALETTE, ALPHA = 3, 4  # colour type: a palette; the bit that says alpha
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 CHUNK = 1 << 20  # compressed bytes read at a time
-ORIENTATION = 0x0112
 
 
 class PngRows:
@@ -122,9 +122,7 @@ class PngRows:
                     if not self._waiting:
                         raise ValueError(f"it ends at row {self._next + len(found) // (self._row_bytes + 1)}")
         except (zlib.error, ValueError, struct.error) as error:
-            raise DataError(
-                f"{self.path}: damaged or truncated ({error}); copy it again from its source or take it out"
-            ) from None
+            raise damaged(self.path, error) from None
         return found
 
     def _restart(self) -> None:
@@ -168,7 +166,7 @@ class PngRows:
 def _orientation(content: bytes) -> int:
     exif = PillowImage.Exif()
     exif.load(b"Exif\0\0" + content)
-    return int(exif.get(ORIENTATION, 1))
+    return int(exif.get(EXIF_ORIENTATION, 1))
 
 
 def _unpacked(rows: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:

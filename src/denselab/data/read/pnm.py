@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from denselab.errors import DataError
+from denselab.data.read.opening import damaged
 
 PNM_SUFFIXES = (".ppm", ".pgm", ".pnm")
 PNM_HEADER = re.compile(rb"^P([2356])" + rb"(?:\s|#[^\n]*\n)+(\d+)" * 3 + rb"\s")
@@ -58,6 +58,4 @@ def pnm_pixels(path: Path, header: PnmHeader) -> NDArray[Any]:
         shape = (header.height, header.width, 3) if channels == 3 else (header.height, header.width)
         return numbers.astype(dtype.newbyteorder("=")).reshape(shape)
     except ValueError as error:
-        raise DataError(
-            f"{path}: damaged or truncated ({error}); copy it again from its source or take it out"
-        ) from None
+        raise damaged(path, error) from None
