@@ -16,7 +16,16 @@ from numpy.typing import NDArray
 from denselab.data.read.opening import open_picture, refuse_empty, refuse_huge, turned_upright
 from denselab.data.read.png16 import has_deep_colour
 from denselab.data.read.pnm import pnm_header
-from denselab.data.read.tiff import ALPHAS, BLACK_IS_ZERO, RGB, TIFF_SUFFIXES, open_series, read_tags
+from denselab.data.read.tiff import (
+    ALPHAS,
+    BLACK_IS_ZERO,
+    ORIENTATION,
+    RGB,
+    TIFF_SUFFIXES,
+    nodata_of,
+    open_series,
+    read_tags,
+)
 from denselab.errors import DataError
 
 NPY = ".npy"
@@ -83,7 +92,7 @@ def stored_bands(path: Path, count: int | None = None) -> tuple[NDArray[Any], ND
     with open_series(path) as series:
         _refuse_slices(series, path)
         page = series.keyframe
-        nodata, orientation = page.tags.valueof(42113, None), int(page.tags.valueof(274, 1))
+        nodata, orientation = nodata_of(page), int(page.tags.valueof(ORIENTATION, 1))
         try:
             pixels = series.asarray()
         except Exception as error:  # a damaged TIFF surfaces as almost anything
@@ -146,7 +155,7 @@ def _tiff_form(path: Path, count: int | None) -> Form:
         shape, axis = tuple(series.shape), _tiff_axis(series, path, count)
         size = shape[:2] if axis != 0 else shape[1:]
         bands = 1 if axis is None else shape[axis]
-        turned = int(page.tags.valueof(274, 1)) >= 5
+        turned = int(page.tags.valueof(ORIENTATION, 1)) >= 5
         extra = tuple(int(kind) for kind in page.extrasamples or ())
         return Form(
             (size[1], size[0]) if turned else (size[0], size[1]),
@@ -184,16 +193,12 @@ def _descriptions(page: tifffile.TiffPage, bands: int) -> tuple[str, ...]:
     return names if all(names) and len(set(names)) == bands else ()
 
 
-def _without_data(pixels: NDArray[Any], nodata: object) -> NDArray[np.bool_] | None:
-    """(H, W) where all bands hold the number of GDAL's NODATA tag."""
-    try:
-        number = float(str(nodata).strip("\0 ")) if nodata is not None else float("nan")
-    except ValueError:
-        return None
-    if np.isnan(number):
+def _without_data(pixels: NDArray[Any], nodata: float | None) -> NDArray[np.bool_] | None:
+    """(H, W) where all bands hold the number of GDAL's NODATA tag; None where there are none, or it is NaN."""
+    if nodata is None or np.isnan(nodata):
         return None
     # The tag is text: a float32 marker has to be compared at its own precision.
-    marker = np.asarray(number, dtype=pixels.dtype if pixels.dtype.kind == "f" else np.float64)
+    marker = np.asarray(nodata, dtype=pixels.dtype if pixels.dtype.kind == "f" else np.float64)
     missing: NDArray[np.bool_] = (pixels == marker).all(axis=2)
     return missing if missing.any() else None
 

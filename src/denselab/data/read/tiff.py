@@ -27,7 +27,7 @@ from denselab.labels import NODATA
 TIFF_SUFFIXES = (".tif", ".tiff")
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, INSIDE, CMYK, YCBCR, CIELAB, ICCLAB = 0, 1, 2, 3, 4, 5, 6, 8, 9
 READABLE = (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, INSIDE, CMYK, YCBCR, CIELAB, ICCLAB)
-MAX_SAMPLE_VALUE, YCBCR_SUBSAMPLING, GDAL_NODATA = 281, 530, 42113
+ORIENTATION, MAX_SAMPLE_VALUE, YCBCR_SUBSAMPLING, GDAL_NODATA = 274, 281, 530, 42113
 ASSOCIATED_ALPHA = 1  # ExtraSamples: the colours were multiplied by alpha
 ALPHAS = (1, 2)  # ExtraSamples: associated and unassociated alpha; 0 says nothing of what it is
 OPAQUE_SHARE = 0.9  # of an alpha's pixels are wholly clear or wholly opaque; a band of a picture has more values
@@ -275,7 +275,7 @@ def tags_of(series: tifffile.TiffPageSeries, path: Path) -> TiffTags:
     if page.dtype is not None and page.dtype.kind not in "buif":
         raise DataError(f"{path}: numbers of type {page.dtype}; save whole numbers or floats")
     height, width = int(page.imagelength), int(page.imagewidth)
-    orientation = int(page.tags.valueof(274, 1))
+    orientation = int(page.tags.valueof(ORIENTATION, 1))
     channels = int(page.samplesperpixel)
     declared = page.tags.valueof(MAX_SAMPLE_VALUE, 0)
     return TiffTags(
@@ -287,7 +287,7 @@ def tags_of(series: tifffile.TiffPageSeries, path: Path) -> TiffTags:
         orientation=orientation if 1 <= orientation <= 8 else 1,
         associated_alpha=bool(page.extrasamples) and int(page.extrasamples[0]) == ASSOCIATED_ALPHA,
         colours=_colour_map(page.colormap),
-        nodata=_number(page.tags.valueof(GDAL_NODATA, None)),
+        nodata=nodata_of(page),
         max_sample=int(max(declared) if isinstance(declared, tuple) else declared),
         alpha=bool(page.extrasamples) and int(page.extrasamples[-1]) in ALPHAS,
     )
@@ -304,7 +304,9 @@ def _colour_map(table: NDArray[Any] | None) -> NDArray[np.uint8] | None:
     return np.ascontiguousarray((table >> 8 if table.max(initial=0) > 255 else table).T.astype(np.uint8))
 
 
-def _number(text: object) -> float | None:
+def nodata_of(page: tifffile.TiffPage) -> float | None:
+    """The number of pixels without data, as GDAL's tag has it in text; None where no tag says one."""
+    text = page.tags.valueof(GDAL_NODATA, None)
     try:
         return float(str(text).strip("\0 ")) if text is not None else None
     except ValueError:
