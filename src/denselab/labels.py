@@ -24,6 +24,7 @@ NODATA = -(2**31)  # the "id" of pixels that a file declares as having no data; 
 
 Role = Literal["class", "background", "ignore"]
 Colour = tuple[int, int, int]
+VOID_COLOUR: Colour = (224, 224, 192)  # of the borders of objects in PASCAL VOC; here of all that is left out
 
 
 @dataclass(frozen=True)

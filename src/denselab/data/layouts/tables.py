@@ -1,7 +1,7 @@
 """Label tables that public data sets are published with. Names and colours as their authors give them."""
 
 from denselab.data.item import NamedLabel
-from denselab.labels import Colour, LabelEntry, LabelSpace
+from denselab.labels import VOID_COLOUR, Colour, LabelEntry, LabelSpace
 
 CAMVID_11 = (
     NamedLabel(0, "sky", (128, 128, 128)),
@@ -56,7 +56,7 @@ def voc_colour(label_id: int) -> Colour:
 def voc_label_space() -> LabelSpace:
     """The 21 classes with their names and colours, and 255, the void border."""
     classes = [LabelEntry(i, n, voc_colour(i), "background" if i == 0 else "class") for i, n in enumerate(VOC_21)]
-    return LabelSpace((*classes, LabelEntry(255, "void", (224, 224, 192), "ignore")))
+    return LabelSpace((*classes, LabelEntry(255, "void", VOID_COLOUR, "ignore")))
 
 
 CITYSCAPES: tuple[tuple[int, str, int, Colour], ...] = (

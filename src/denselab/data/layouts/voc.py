@@ -16,8 +16,10 @@ from denselab.data.read.scan import scan
 from denselab.data.read.tree import Tree, lies_in
 from denselab.errors import DataError
 from denselab.in_words import number_of
+from denselab.labels import VOID_COLOUR
 
 BOXES = "Annotations"  # folder of the boxes
+VOID = NamedLabel(255, "void", VOID_COLOUR, ignore=True)
 VOC_NAME = re.compile(r"^(19|20)\d\d_\d{6}$")
 
 
@@ -61,7 +63,7 @@ def _placed(tree: Tree, folder: str) -> list[Placed]:
 
 def _voc_names() -> tuple[NamedLabel, ...]:
     classes = [NamedLabel(i, name, voc_colour(i), background=i == 0) for i, name in enumerate(VOC_21)]
-    return (*classes, NamedLabel(255, "void", (224, 224, 192), ignore=True))
+    return (*classes, VOID)
 
 
 def _with_voc_colours(found: Found) -> Found:
@@ -71,5 +73,5 @@ def _with_voc_colours(found: Found) -> Found:
         return found
     names = tuple(replace(n, colour=n.colour or voc_colour(n.id)) for n in found.names)
     if not any(n.id == 255 for n in names):
-        names = (*names, NamedLabel(255, "void", (224, 224, 192), ignore=True))
+        names = (*names, VOID)
     return replace(found, names=names)

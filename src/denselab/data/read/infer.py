@@ -50,7 +50,7 @@ from denselab.data.read.unlike import (
 )
 from denselab.errors import DataError
 from denselab.in_words import first_few, number_of
-from denselab.labels import Colour, LabelEntry, LabelSpace, default_colour, labels_line
+from denselab.labels import VOID_COLOUR, Colour, LabelEntry, LabelSpace, default_colour, labels_line
 
 MOST = 65535  # of 16 bits
 ODD_SHARE = 0.1  # of the label files; more of another kind are no slip of the hand
@@ -343,7 +343,7 @@ def _index_table(
     void = _marker(values)
     entries = [LabelEntry(v, f"class {v}", colours.get(v, default_colour(v))) for v in values if v != void]
     if void is not None:
-        entries.append(LabelEntry(void, "ignore", (224, 224, 192), "ignore"))
+        entries.append(LabelEntry(void, "ignore", VOID_COLOUR, "ignore"))
     notes = _unnamed(names, LabelSpace(tuple(entries)))
     if void is not None:
         notes.append(f"{void} stands beside small ids: it is left out (ignore)")
@@ -366,7 +366,7 @@ def _marker(values: list[int]) -> int | None:
 def _void(table: LabelSpace, label_id: int) -> LabelEntry:
     taken = {entry.name for entry in table.entries}
     return LabelEntry(
-        label_id, next(n for n in ("ignore", "void", f"ignore {label_id}") if n not in taken), (224, 224, 192), "ignore"
+        label_id, next(n for n in ("ignore", "void", f"ignore {label_id}") if n not in taken), VOID_COLOUR, "ignore"
     )
 
 

@@ -11,7 +11,7 @@ from denselab.data.read.images import lossy_form
 from denselab.data.read.scan import Contents
 from denselab.errors import DataError
 from denselab.in_words import first_few
-from denselab.labels import Colour, LabelEntry, LabelSpace, default_colour, labels_line
+from denselab.labels import VOID_COLOUR, Colour, LabelEntry, LabelSpace, default_colour, labels_line
 
 # What tools write into pixels of which nothing is known; 255, 65535 and negative numbers are left out at once.
 MARKERS = (99, 254, 999, 9999, 32767, 65534)
@@ -19,6 +19,7 @@ MOST_OBJECTS = 100  # of one class in all pictures, whose numbers stand behind t
 FEW_STRANGE = 8  # colours that no name has; as many may be classes of their own
 NEAR_COLOUR = 16  # levels in each channel
 LOW_SHARE = 0.25  # of a marker: all ids are lower
+NO_LABEL = LabelEntry(255, "no label", VOID_COLOUR, "ignore")
 BACKGROUND = NamedLabel(0, "background", (0, 0, 0), background=True)
 
 
@@ -213,13 +214,13 @@ def refuse_two_voids(path: Path, values: Sequence[int], names: Sequence[NamedLab
     is_open = 0 in by_id and by_id[0].ignore and 255 not in by_id and {0, 255} <= set(values) and last not in values
     if not is_open or sorted(by_id) != list(range(last + 1)):
         return
-    void = LabelEntry(255, "no label", (224, 224, 192), "ignore")
     entries = table_of_names(names).entries
     higher = [replace(e, id=e.id - 1) for e in entries if e.id > 0]
+    as_they_are, one_lower = (labels_line((*rows, NO_LABEL)) for rows in (entries, higher))
     raise DataError(
         f"{path}: 0, which is named {by_id[0].name}, and 255, which has no name: both may be what has no label. Either "
-        f"the names are those of the numbers (write {labels_line((*entries, void))} in data.yaml), or they count one "
-        f"higher than the files, where 0 is {higher[0].name} (write {labels_line((*higher, void))})"
+        f"the names are those of the numbers (write {as_they_are} in data.yaml), or they count one higher than the "
+        f"files, where 0 is {higher[0].name} (write {one_lower})"
     )
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from denselab.data.item import NamedLabel
 from denselab.data.read.encodings import MAX_COLOURS, colour_codes, colour_of_code
 from denselab.data.read.images import read_label_pixels, read_palette
-from denselab.data.read.label_table import is_near
+from denselab.data.read.label_table import NO_LABEL, is_near
 from denselab.data.read.likeness import MANY_OBJECTS, is_in_one_piece
 from denselab.data.read.scan import Contents, total_counts
 from denselab.errors import DataError
@@ -59,7 +59,6 @@ def refuse_two_kinds(contents: Sequence[Contents], names: Sequence[NamedLabel]) 
         return
     other = next(c.path for c, held in zip(contents, values, strict=True) if held - {0, 255})
     rows = _rows(names, [0, *(v for v in small if v > 0)])
-    void = LabelEntry(255, "no label", (224, 224, 192), "ignore")
     same = (
         "one class, 1 there and 255 here (write `encoding: two-valued` and `threshold: 1` in data.yaml)"
         if small == [1]
@@ -68,7 +67,7 @@ def refuse_two_kinds(contents: Sequence[Contents], names: Sequence[NamedLabel]) 
     )
     raise DataError(
         f"{alone[0]}: holds 0 and 255 alone, but {other} holds {first_few(small, 4)}. Either 255 is {same}, "
-        f"or it is left out (write {labels_line((*rows, void))})"
+        f"or it is left out (write {labels_line((*rows, NO_LABEL))})"
     )
 
 
