@@ -19,7 +19,7 @@ from denselab.data.item import Found, Item, LabelSource
 from denselab.data.layouts.coco_holes import hole_notes, rings_with_holes
 from denselab.data.layouts.coco_ids import CocoFile, names_by_id, same_ids
 from denselab.data.layouts.coco_runs import in_rows, refuse_runs_along_rows
-from denselab.data.layouts.drawn import joined_items, overlaps
+from denselab.data.layouts.drawn import BOX_ALONE, boxes_left_out, joined_items, overlaps
 from denselab.data.layouts.folder import unique_names
 from denselab.data.layouts.json_file import is_near_root, read_json, split_in_path
 from denselab.data.layouts.named_pictures import NamedPictures
@@ -33,7 +33,7 @@ from denselab.data.read.yaml_text import in_yaml
 from denselab.data.weak_labels import BoxLabels, clipped
 from denselab.errors import DataError
 from denselab.in_words import first_few, number_of
-from denselab.labels import LabelEntry, LabelSpace, Role, default_colour
+from denselab.labels import VOID_COLOUR, LabelEntry, LabelSpace, Role, default_colour
 from denselab.numbers import written
 
 BOXES = "boxes"  # the kind of a json without outlines
@@ -217,7 +217,7 @@ def _table(files: list[CocoFile]) -> tuple[LabelSpace, int, int, list[str]]:
     entries = (
         LabelEntry(background, _fresh("background", names), (0, 0, 0), "background"),
         *rows,
-        LabelEntry(void, _fresh("box without outline", names), (224, 224, 192), "ignore"),
+        LabelEntry(void, _fresh(BOX_ALONE, names), VOID_COLOUR, "ignore"),
     )
     painted = any(_is_painted(a) for f in files for a in f.data.get("annotations", []))
     order = f"the larger area first, so that small objects stay on top{', but brush masks last' * painted}"
@@ -344,8 +344,7 @@ def _outline_notes(files: list[CocoFile]) -> list[str]:
     bare = [a.get("id") for a, outline in annotations if not outline and not a.get("bbox")]
     notes = []
     if boxes:
-        noun = "box" if boxes == 1 else "boxes"
-        notes.append(f"{boxes} {noun} without outline: left out (ignore), since only a part of it is the object")
+        notes.append(boxes_left_out(boxes))
     notes += hole_notes(annotations)
     if flat:
         notes.append(f"{number_of(len(flat), 'outline')} of fewer than three points: annotation {first_few(flat)}")

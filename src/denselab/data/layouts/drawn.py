@@ -16,6 +16,7 @@ from denselab.data.read.yaml_text import in_yaml
 from denselab.errors import DataError
 from denselab.in_words import first_few, number_of
 
+BOX_ALONE = "box without outline"  # the name of the label of such a box beside outlines
 STRAY_SHARE = 0.01  # outlines within the first pixel that are left as they are: slips of the annotator
 
 
@@ -59,6 +60,12 @@ def overlaps(order: str, names: Sequence[str]) -> str:
     if not names:
         return f"overlaps: {order}"
     return f"overlaps: {order}; `priority: {in_yaml([names[-1]])}` in data.yaml puts {names[-1]} on top of all others"
+
+
+def boxes_left_out(count: int) -> str:
+    """What is said of boxes beside outlines."""
+    noun = "box" if count == 1 else "boxes"
+    return f"{count} {noun} without outline: left out (ignore), since only a part of it is the object"
 
 
 def joined_items(items: Sequence[Item]) -> tuple[list[Item], list[str]]:

@@ -15,16 +15,15 @@ from typing import Literal
 import numpy as np
 
 from denselab.data.item import Found, Item
+from denselab.data.layouts.drawn import BOX_ALONE, boxes_left_out
 from denselab.data.read.polygons import Points
 from denselab.data.read.shapes import Shape, ShapeLabels, corners_of
 from denselab.data.weak_labels import BoxLabels, clipped
 from denselab.errors import DataError
-from denselab.labels import LabelEntry, LabelSpace
+from denselab.labels import VOID_COLOUR, LabelEntry, LabelSpace
 
 Rectangles = Literal["masks", "boxes"]
 """What rectangles are. None where nobody says: masks, with a note."""
-IGNORED = "box without outline"
-GREY = (224, 224, 192)
 MANY = 8  # outlines that are all rectangles by no accident
 ROUNDED = 1.0  # pixel by which a corner may have been rounded
 NO_POINTS = np.zeros((0, 2))
@@ -140,16 +139,14 @@ def _as_boxes(found: Found) -> Found:
     made = _changed(found, changed)
     if not ignored:
         return made
-    noun = "box" if ignored == 1 else "boxes"
-    note = f"{ignored} {noun} without outline: left out (ignore), since only a part of it is the object"
-    return replace(made, table=table, notes=(*made.notes, note))
+    return replace(made, table=table, notes=(*made.notes, boxes_left_out(ignored)))
 
 
 def _with_ignored(table: LabelSpace) -> tuple[LabelSpace, int]:
     """The table with an id for ignored boxes, and that id."""
     highest = max(entry.id for entry in table.entries)
     void = 255 if highest < 255 else highest + 1
-    entries = (*table.entries, LabelEntry(void, IGNORED, GREY, "ignore"))
+    entries = (*table.entries, LabelEntry(void, BOX_ALONE, VOID_COLOUR, "ignore"))
     return LabelSpace(tuple(sorted(entries, key=lambda entry: entry.id))), void
 
 

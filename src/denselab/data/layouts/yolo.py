@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.data.item import Corners, FileLabels, Found, Item, LabelSource, NamedWeak
-from denselab.data.layouts.drawn import overlaps
+from denselab.data.layouts.drawn import BOX_ALONE, boxes_left_out, overlaps
 from denselab.data.layouts.folder import unique_names
 from denselab.data.read.images import PICTURE_SUFFIXES, picture_size
 from denselab.data.read.label_table import table_of_names
@@ -28,7 +28,7 @@ from denselab.data.read.tree import Tree, split_of_folders
 from denselab.data.weak_labels import BoxLabels, clipped
 from denselab.errors import DataError
 from denselab.in_words import first_few, number_of
-from denselab.labels import LabelEntry, LabelSpace
+from denselab.labels import VOID_COLOUR, LabelEntry, LabelSpace
 
 KEYS = ("train", "val", "test", "names", "nc", "masks_dir")  # one of them tells that data.yaml is Ultralytics'
 MOST_SHARE = 2.0  # of a picture's width that an outline may lie to the right; more of it is a number of pixels
@@ -177,10 +177,11 @@ def _found(tree: Tree, placed: Mapping[PurePosixPath, str | None], names: Mappin
             f"{tree.root}: the label files hold boxes only; add outlines of some pictures, or label pictures in "
             "masks/: boxes train, but scores need masks"
         )
-    _refuse_key_points(tree, {texts[image]: rows for image, rows in drawn.items()})
-    in_pixels = _are_pixels(tree, {texts[image]: rows for image, rows in drawn.items()})
+    by_file = {texts[image]: rows for image, rows in drawn.items()}
+    _refuse_key_points(tree, by_file)
+    in_pixels = _are_pixels(tree, by_file)
     classes = sorted({*names, *(label for rows in drawn.values() for label, _ in rows)})
-    _require_names(tree, {texts[image]: rows for image, rows in drawn.items()}, names)
+    _require_names(tree, by_file, names)
     void = max(BOX, max(classes) + 2)
     items, boxes = [], 0
     for image, split in sorted(placed.items()):
@@ -191,7 +192,7 @@ def _found(tree: Tree, placed: Mapping[PurePosixPath, str | None], names: Mappin
         items.append(Item(str(image.with_suffix("")), tree.path(image), source, split))
     entries = _table(classes, names).entries
     if boxes:
-        entries = (*entries, LabelEntry(void, "box without outline", (224, 224, 192), "ignore"))
+        entries = (*entries, LabelEntry(void, BOX_ALONE, VOID_COLOUR, "ignore"))
     notes = _notes([e.name for e in entries if e.role == "class"], len(placed) - len(texts), boxes)
     if in_pixels:
         notes = (*notes, "coordinates are pixels, not shares of the picture's size: taken as they are")
@@ -249,8 +250,7 @@ def _notes(names: Sequence[str], bare: int, boxes: int) -> tuple[str, ...]:
     if bare:
         notes.append(f"{number_of(bare, 'picture')} without a label file: all of their pixels are background")
     if boxes:
-        noun = "box" if boxes == 1 else "boxes"
-        notes.append(f"{boxes} {noun} without outline: left out (ignore), since only a part of it is the object")
+        notes.append(boxes_left_out(boxes))
     return tuple(notes)
 
 
