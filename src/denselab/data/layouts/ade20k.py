@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from denselab.data.item import FileLabels, Found, Item
-from denselab.data.layouts.folder import find_folder, unique_names
+from denselab.data.item import FileLabels, Found
+from denselab.data.layouts.folder import find_folder, item_of, unique_names
 from denselab.data.layouts.json_file import split_in_path
 from denselab.data.layouts.tables import ADE20K_150
 from denselab.data.read.encodings import Encoding
@@ -65,7 +65,7 @@ def _full_release(tree: Tree) -> Found | None:
         )
         if label.stem.endswith("_seg") and image is not None:
             source = FileLabels(tree.path(label), Encoding("ade20k"))
-            items.append(Item(str(image.with_suffix("")), tree.path(image), source, split_in_path(image.parent)))
+            items.append(item_of(tree, image, source, split_in_path(image.parent)))
     if not items:
         return None
     table = _names_of_codes([item.source.path for item in items])

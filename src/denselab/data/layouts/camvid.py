@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import PurePosixPath
 
 from denselab.data.item import FileLabels, Found, Item, NamedLabel
-from denselab.data.layouts.folder import unique_names
+from denselab.data.layouts.folder import item_of, unique_names
 from denselab.data.layouts.tables import CAMVID_11, CAMVID_32
 from denselab.data.read.encodings import colour_of_code
 from denselab.data.read.lists import read_lines
@@ -115,7 +115,7 @@ def _from_folders(tree: Tree) -> list[Item]:
         for image in tree.pictures:
             if str(image.parent) == folder and image.stem in by_stem:
                 source = FileLabels(tree.path(by_stem[image.stem]))
-                items.append(Item(str(image.with_suffix("")), tree.path(image), source, SPLITS[folder.lower()]))
+                items.append(item_of(tree, image, source, SPLITS[folder.lower()]))
     return items
 
 

@@ -7,8 +7,8 @@ people did not outline, 01_ST/SEG may have the outlines that programs agree on: 
 import re
 from pathlib import PurePosixPath
 
-from denselab.data.item import FileLabels, Found, Item
-from denselab.data.layouts.folder import unique_names
+from denselab.data.item import FileLabels, Found
+from denselab.data.layouts.folder import item_of, unique_names
 from denselab.data.read.encodings import Encoding
 from denselab.data.read.label_table import object_table
 from denselab.data.read.tree import Tree
@@ -32,7 +32,7 @@ def find_cell_tracking(tree: Tree) -> Found | None:
         match = FRAME.match(str(file))
         label = outlined.get((match[1], int(match[2]))) if match else None
         if label is not None:
-            items.append(Item(str(file.with_suffix("")), tree.path(file), FileLabels(tree.path(label))))
+            items.append(item_of(tree, file, FileLabels(tree.path(label))))
         bare += match is not None and label is None
     if not items:
         return None

@@ -20,7 +20,7 @@ from denselab.data.layouts.coco_holes import hole_notes, rings_with_holes
 from denselab.data.layouts.coco_ids import CocoFile, names_by_id, same_ids
 from denselab.data.layouts.coco_runs import in_rows, refuse_runs_along_rows
 from denselab.data.layouts.drawn import BOX_ALONE, boxes_left_out, joined_items, overlaps
-from denselab.data.layouts.folder import unique_names
+from denselab.data.layouts.folder import item_of, unique_names
 from denselab.data.layouts.json_file import is_near_root, read_json, split_in_path
 from denselab.data.layouts.named_pictures import NamedPictures
 from denselab.data.read.images import picture_size
@@ -165,7 +165,7 @@ def _found(tree: Tree, files: list[CocoFile], notes: list[str]) -> Found:
             annotations = by_image.get(image["id"], [])
             bare += not annotations
             source = _source(tree, file, image, annotations, tree.path(path), background, void)
-            items.append(Item(str(path.with_suffix("")), tree.path(path), source, file.split))
+            items.append(item_of(tree, path, source, file.split))
     items, joined = joined_items(items)
     notes = [*notes, *joined, *pictures.notes()]
     if not items:

@@ -9,8 +9,9 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import PurePosixPath
 
-from denselab.data.item import FileLabels, Found, Item
+from denselab.data.item import FileLabels, Found, Item, LabelSource
 from denselab.data.layouts.asking import (
     SeveralLabelFolders,
     ask_unnamed,
@@ -176,10 +177,14 @@ def _of_ending(tree: Tree, endings: Mapping[str, Pairs]) -> Found:
     )
 
 
+def item_of(tree: Tree, image: PurePosixPath, source: LabelSource, split: str | None = None, group: str = "") -> Item:
+    """A picture with its labels, named by its path without suffix."""
+    return Item(str(image.with_suffix("")), tree.path(image), source, split, group)
+
+
 def make_item(tree: Tree, image: Placed, label: Placed) -> Item:
     """An item of a picture and its label file."""
-    name = str(image.file.with_suffix(""))
-    return Item(name, tree.path(image.file), FileLabels(tree.path(label.file)), image.split or label.split)
+    return item_of(tree, image.file, FileLabels(tree.path(label.file)), image.split or label.split)
 
 
 def unique_names(items: Sequence[Item]) -> tuple[Item, ...]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from denselab.data.item import Found, Item
 from denselab.data.layouts.drawn import overlaps
-from denselab.data.layouts.folder import unique_names
+from denselab.data.layouts.folder import item_of, unique_names
 from denselab.data.read.images import picture_size
 from denselab.data.read.label_table import table_of_names
 from denselab.data.read.names import named
@@ -81,4 +81,4 @@ def _item(tree: Tree, image: PurePosixPath, masks: list[tuple[str, PurePosixPath
     shapes = tuple(Shape(ids[name], "file", np.zeros((0, 2)), str(tree.path(file))) for name, file in ordered)
     source = ShapeLabels(first, picture_size(first), shapes)
     split = next((s for part in image.parts[:-1] if (s := split_in_name(part))), None)
-    return Item(str(image.with_suffix("")), tree.path(image), source, split)
+    return item_of(tree, image, source, split)

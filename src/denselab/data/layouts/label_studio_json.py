@@ -13,7 +13,7 @@ import numpy as np
 
 from denselab.data.item import Found, Item
 from denselab.data.layouts.drawn import overlaps
-from denselab.data.layouts.folder import unique_names
+from denselab.data.layouts.folder import item_of, unique_names
 from denselab.data.layouts.json_file import is_near_root, read_json, split_in_path
 from denselab.data.layouts.named_pictures import NamedPictures
 from denselab.data.read.images import PICTURE_SUFFIXES
@@ -62,7 +62,7 @@ def find_label_studio_json(tree: Tree) -> Found | None:
             missing.append(_address(task) or f"task {task.get('id')}")
             continue
         source = _source(tree, file, image, regions, ids)
-        items.append(Item(str(image.with_suffix("")), tree.path(image), source, split_in_path(image.parent)))
+        items.append(item_of(tree, image, source, split_in_path(image.parent)))
     if not items:
         raise DataError(
             f"{tree.root}: none of the pictures of {files[0][0]} is there ({first_few(missing)}); put them beside it"

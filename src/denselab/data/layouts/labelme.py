@@ -14,7 +14,7 @@ import numpy as np
 
 from denselab.data.item import Found, Item, NamedLabel
 from denselab.data.layouts.drawn import joined_items, overlaps
-from denselab.data.layouts.folder import unique_names
+from denselab.data.layouts.folder import item_of, unique_names
 from denselab.data.layouts.json_file import is_near_root, read_json, split_in_path
 from denselab.data.read.images import PICTURE_SUFFIXES, picture_size
 from denselab.data.read.label_table import table_of_names
@@ -53,7 +53,7 @@ def find_labelme(tree: Tree) -> Found | None:
             missing.append(str(file))
             continue
         source = _source(tree, file, data, image, by_name)
-        items.append(Item(str(image.with_suffix("")), tree.path(image), source, split_in_path(image.parent)))
+        items.append(item_of(tree, image, source, split_in_path(image.parent)))
     if not items:
         raise DataError(
             f"{tree.root}: no picture beside {first_few(missing)}; put the pictures beside their json files"

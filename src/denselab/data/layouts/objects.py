@@ -3,8 +3,8 @@
 from collections import defaultdict
 from pathlib import PurePosixPath
 
-from denselab.data.item import Found, Item
-from denselab.data.layouts.folder import unique_names
+from denselab.data.item import Found
+from denselab.data.layouts.folder import item_of, unique_names
 from denselab.data.read.label_table import object_table, table_of_names
 from denselab.data.read.names import read_names
 from denselab.data.read.shapes import ObjectMasks
@@ -23,7 +23,7 @@ def find_objects(tree: Tree) -> Found | None:
         files = masks[home]
         source = ObjectMasks(tree.path(files[0]).parent, tuple(tree.path(f) for f in files))
         split = next((s for part in home.parts if (s := split_in_name(part))), None)
-        items.append(Item(str(image.with_suffix("")), tree.path(image), source, split))
+        items.append(item_of(tree, image, source, split))
     names, names_file = read_names(tree)
     table = table_of_names(names) if len(names) == 2 else object_table()
     notes = ["one mask per object: their union is class 1, the rest background 0"]

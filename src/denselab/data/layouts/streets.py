@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 from denselab.data.item import FileLabels, Found, Item
-from denselab.data.layouts.folder import unique_names
+from denselab.data.layouts.folder import item_of, unique_names
 from denselab.data.layouts.json_file import read_json
 from denselab.data.layouts.tables import CITYSCAPES
 from denselab.data.read.encodings import Encoding
@@ -70,7 +70,7 @@ def _cityscapes_item(tree: Tree, home: str, image: PurePosixPath, label: PurePos
     split = SPLIT_WORDS.get(below[0].split("_")[0].lower()) if len(below) > 1 else None
     city = re.match(r"^(.+_\d{6})_\d{6}_leftImg8bit$", image.stem)  # city_sequence_frame
     group = city[1] if city else ""
-    return Item(str(image.with_suffix("")), tree.path(image), FileLabels(tree.path(label)), split, group)
+    return item_of(tree, image, FileLabels(tree.path(label)), split, group)
 
 
 def _id_table() -> LabelSpace:
@@ -117,7 +117,7 @@ def find_kitti(tree: Tree) -> Found | None:
     for image in tree.pictures:
         label = PurePosixPath(training, kind, f"{image.stem}.png")
         if str(image.parent) == f"{training}/image_2" and tree.has(str(label)):
-            items.append(Item(str(image.with_suffix("")), tree.path(image), FileLabels(tree.path(label))))
+            items.append(item_of(tree, image, FileLabels(tree.path(label))))
     encoding = Encoding("divided", divisor=256, minimum=256) if kind == "instance" else Encoding()
     text = "16-bit, id * 256 + number" if kind == "instance" else "index"
     note = f"labels from {kind}, with the ids of Cityscapes"
@@ -130,7 +130,7 @@ def _kitti_road(tree: Tree, training: str) -> Found:
     for image in tree.pictures:
         label = f"{training}/gt_image_2/{image.stem.replace('_', '_road_', 1)}.png"
         if str(image.parent) == f"{training}/image_2" and tree.has(label):
-            items.append(Item(str(image.with_suffix("")), tree.path(image), FileLabels(tree.path(label))))
+            items.append(item_of(tree, image, FileLabels(tree.path(label))))
     if not items:
         raise DataError(f"{tree.root}: no um_road_*.png with the number of a picture in {training}/image_2; add them")
     rows = (
@@ -185,7 +185,7 @@ def _mapillary_items(tree: Tree, split: str, folder: str) -> list[Item]:
         label = f"{split}/{folder}/{image.stem}.png"
         if str(image.parent) == f"{split}/images" and tree.has(label):
             source = FileLabels(tree.path(label))
-            items.append(Item(str(image.with_suffix("")), tree.path(image), source, SPLIT_WORDS[split.lower()]))
+            items.append(item_of(tree, image, source, SPLIT_WORDS[split.lower()]))
     return items
 
 

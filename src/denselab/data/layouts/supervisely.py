@@ -17,7 +17,7 @@ from PIL import Image as PillowImage
 
 from denselab.data.item import Found, Item, NamedLabel
 from denselab.data.layouts.drawn import overlaps
-from denselab.data.layouts.folder import unique_names
+from denselab.data.layouts.folder import item_of, unique_names
 from denselab.data.layouts.json_file import hex_colour, read_json, split_in_path
 from denselab.data.read.images import PICTURE_SUFFIXES
 from denselab.data.read.label_table import table_of_names
@@ -54,7 +54,7 @@ def find_supervisely(tree: Tree) -> Found | None:
         left_out += shapes.count(None)
         size = (int(data["size"]["height"]), int(data["size"]["width"]))
         source = ShapeLabels(tree.path(file), size, tuple(shape for shape in shapes if shape is not None))
-        items.append(Item(str(image.with_suffix("")), tree.path(image), source, _split_of(data, image)))
+        items.append(item_of(tree, image, source, _split_of(data, image)))
     if not items:
         raise DataError(
             f"{tree.root}: Supervisely's annotations without pictures ({first_few(missing)}); "

@@ -15,7 +15,7 @@ import numpy as np
 
 from denselab.data.item import Found, Item
 from denselab.data.layouts.drawn import joined_items, overlaps
-from denselab.data.layouts.folder import unique_names
+from denselab.data.layouts.folder import item_of, unique_names
 from denselab.data.layouts.json_file import is_near_root, read_json, split_in_path
 from denselab.data.layouts.named_pictures import NamedPictures
 from denselab.data.read.images import picture_size
@@ -63,7 +63,7 @@ def find_via(tree: Tree) -> Found | None:
             shapes = [s for r in _regions(entry) if (s := _shape(tree, file, r, ids[_class_of(r, attribute)]))]
             source = ShapeLabels(tree.path(file), picture_size(tree.path(image)), tuple(shapes), measured=True)
             split = split_in_path(file) or split_in_path(image.parent)
-            items.append(Item(str(image.with_suffix("")), tree.path(image), source, split))
+            items.append(item_of(tree, image, source, split))
     if not items:
         raise DataError(
             f"{tree.root}: none of the pictures of {first_few(str(f) for f, _ in files)} is there "

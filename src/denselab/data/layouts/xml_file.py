@@ -14,7 +14,7 @@ import numpy as np
 
 from denselab.data.item import Found, Item
 from denselab.data.layouts.drawn import joined_items, overlaps
-from denselab.data.layouts.folder import unique_names
+from denselab.data.layouts.folder import item_of, unique_names
 from denselab.data.layouts.json_file import hex_colour
 from denselab.data.layouts.named_pictures import NamedPictures
 from denselab.data.read.label_table import table_of_names
@@ -57,7 +57,7 @@ def find_cvat(tree: Tree) -> Found | None:
             missing.append(str(image.get("name")))
             continue
         split = split_in_name(image.get("subset") or file.stem)
-        items.append(Item(str(path.with_suffix("")), tree.path(path), _cvat_source(tree.path(file), image, ids), split))
+        items.append(item_of(tree, path, _cvat_source(tree.path(file), image, ids), split))
     if not items:
         raise DataError(
             f"{tree.root}: none of the pictures of {files[0]} is there ({first_few(missing)}); put them into images/"
@@ -138,7 +138,7 @@ def find_labelme_xml(tree: Tree) -> Found | None:
         if name in pictures:
             image = pictures[name]
             source = _labelme_source(tree, file, root, ids)
-            items.append(Item(str(image.with_suffix("")), tree.path(image), source, None))
+            items.append(item_of(tree, image, source))
     if not items:
         raise DataError(
             f"{tree.root}: no picture in an image folder for {first_few(map(str, files))}; put them into Images/"

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from denselab.data.item import Corners, FileLabels, Found, Item, LabelSource, NamedWeak
+from denselab.data.item import Corners, FileLabels, Found, LabelSource, NamedWeak
 from denselab.data.layouts.drawn import BOX_ALONE, boxes_left_out, overlaps
-from denselab.data.layouts.folder import unique_names
+from denselab.data.layouts.folder import item_of, unique_names
 from denselab.data.read.images import PICTURE_SUFFIXES, picture_size
 from denselab.data.read.label_table import table_of_names
 from denselab.data.read.lists import read_lines
@@ -189,7 +189,7 @@ def _found(tree: Tree, placed: Mapping[PurePosixPath, str | None], names: Mappin
         path = tree.path(texts.get(image, _swapped(image, "labels", ".txt")))
         source, more = _source(path, drawn.get(image, []), size, (1, 1) if in_pixels else size, void)
         boxes += more
-        items.append(Item(str(image.with_suffix("")), tree.path(image), source, split))
+        items.append(item_of(tree, image, source, split))
     entries = _table(classes, names).entries
     if boxes:
         entries = (*entries, LabelEntry(void, BOX_ALONE, VOID_COLOUR, "ignore"))
@@ -304,7 +304,7 @@ def _of_masks(
     if not masks:
         raise DataError(f"{tree.root}: masks_dir: no label picture in {folder} has the name of a picture")
     items = [
-        Item(str(image.with_suffix("")), tree.path(image), FileLabels(tree.path(masks[image])), split)
+        item_of(tree, image, FileLabels(tree.path(masks[image])), split)
         for image, split in sorted(placed.items())
         if image in masks
     ]
