@@ -20,7 +20,7 @@ from denselab.data.layouts.coco_holes import hole_notes, rings_with_holes
 from denselab.data.layouts.coco_ids import CocoFile, names_by_id, same_ids
 from denselab.data.layouts.coco_runs import in_rows, refuse_runs_along_rows
 from denselab.data.layouts.drawn import BOX_ALONE, boxes_left_out, joined_items, overlaps
-from denselab.data.layouts.folder import item_of, unique_names
+from denselab.data.layouts.folder import item_of, unique_names, without_item
 from denselab.data.layouts.json_file import is_near_root, read_json, split_in_path
 from denselab.data.layouts.named_pictures import NamedPictures
 from denselab.data.read.images import picture_size
@@ -184,8 +184,7 @@ def _found(tree: Tree, files: list[CocoFile], notes: list[str]) -> Found:
         )
     panoptic = files[0].kind == "panoptic"
     text = "panoptic PNG (R + 256 G + 65536 B)" if panoptic else "shapes: polygons and run lengths"
-    named = {item.image for item in items}
-    lonely = tuple(tree.path(p) for p in pictures.files if tree.path(p) not in named)
+    lonely = without_item(tree, pictures.files, items)
     layout = f"COCO {files[0].kind}"
     return Found(layout, unique_names(items), table, encoding_text=text, notes=tuple(notes), without_label=lonely)
 

@@ -2,7 +2,7 @@
 
 import difflib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 
 from denselab.data.item import Found, Item
+from denselab.data.read.label_table import table_of_names
+from denselab.data.read.names import named
 from denselab.data.read.polygons import Points, Size
 from denselab.data.read.shapes import LINE_WIDTH, POINT_RADIUS, Shape, ShapeLabels
 from denselab.data.read.yaml_text import in_yaml
 from denselab.errors import DataError
 from denselab.in_words import first_few, number_of
+from denselab.labels import Colour, LabelSpace
 
 BOX_ALONE = "box without outline"  # the name of the label of such a box beside outlines
 STRAY_SHARE = 0.01  # outlines within the first pixel that are left as they are: slips of the annotator
@@ -60,6 +63,12 @@ def overlaps(order: str, names: Sequence[str]) -> str:
     if not names:
         return f"overlaps: {order}"
     return f"overlaps: {order}; `priority: {in_yaml([names[-1]])}` in data.yaml puts {names[-1]} on top of all others"
+
+
+def table_of_classes(ids: Mapping[str, int], colours: Mapping[str, Colour | None] | None = None) -> LabelSpace:
+    """The label table of drawn classes; what has no shape is background, 0. ids: {name: id}, from 1."""
+    rows = (named(label_id, name, (colours or {}).get(name)) for name, label_id in ids.items())
+    return table_of_names([named(0, "background"), *rows])
 
 
 def boxes_left_out(count: int) -> str:

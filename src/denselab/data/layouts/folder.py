@@ -7,9 +7,9 @@ format (a.jpg beside a.png).
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from denselab.data.item import FileLabels, Found, Item, LabelSource
 from denselab.data.layouts.asking import (
@@ -180,6 +180,12 @@ def _of_ending(tree: Tree, endings: Mapping[str, Pairs]) -> Found:
 def item_of(tree: Tree, image: PurePosixPath, source: LabelSource, split: str | None = None, group: str = "") -> Item:
     """A picture with its labels, named by its path without suffix."""
     return Item(str(image.with_suffix("")), tree.path(image), source, split, group)
+
+
+def without_item(tree: Tree, pictures: Iterable[PurePosixPath], items: Iterable[Item]) -> tuple[Path, ...]:
+    """The pictures that no item has."""
+    taken = {item.image for item in items}
+    return tuple(path for picture in pictures if (path := tree.path(picture)) not in taken)
 
 
 def make_item(tree: Tree, image: Placed, label: Placed) -> Item:

@@ -12,11 +12,9 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from denselab.data.item import Found, Item
-from denselab.data.layouts.drawn import overlaps
+from denselab.data.layouts.drawn import overlaps, table_of_classes
 from denselab.data.layouts.folder import item_of, unique_names
 from denselab.data.read.images import picture_size
-from denselab.data.read.label_table import table_of_names
-from denselab.data.read.names import named
 from denselab.data.read.shapes import Shape, ShapeLabels
 from denselab.data.read.tree import Tree, folder_role, split_in_name
 from denselab.errors import DataError
@@ -50,7 +48,7 @@ def find_label_studio(tree: Tree) -> Found | None:
         "one mask for each picture and class (IMAGE-CLASS-NUMBER.png), joined; the rest is background",
         overlaps(f"in the order {', '.join(names)}, the later on top", names[:1]),
     )
-    table = table_of_names([named(0, "background"), *(named(number, name) for name, number in ids.items())])
+    table = table_of_classes(ids)
     lonely = tuple(tree.path(image) for image in images if image not in masks)
     text = "one two-valued mask file for each class"
     return Found("Label Studio masks", unique_names(items), table, None, text, notes=notes, without_label=lonely)

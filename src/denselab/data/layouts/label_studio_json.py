@@ -12,13 +12,11 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import numpy as np
 
 from denselab.data.item import Found, Item
-from denselab.data.layouts.drawn import overlaps
-from denselab.data.layouts.folder import item_of, unique_names
+from denselab.data.layouts.drawn import overlaps, table_of_classes
+from denselab.data.layouts.folder import item_of, unique_names, without_item
 from denselab.data.layouts.json_file import is_near_root, read_json, split_in_path
 from denselab.data.layouts.named_pictures import NamedPictures
 from denselab.data.read.images import PICTURE_SUFFIXES
-from denselab.data.read.label_table import table_of_names
-from denselab.data.read.names import named
 from denselab.data.read.polygons import ellipse_points, rectangle_points
 from denselab.data.read.shapes import Shape, ShapeLabels
 from denselab.data.read.tree import Tree
@@ -72,9 +70,8 @@ def find_label_studio_json(tree: Tree) -> Found | None:
     notes += [*_left_out([found for _, _, found in results]), *pictures.notes()]
     if missing:
         notes.append(f"{number_of(len(missing), 'picture')} of the json not found: {first_few(missing)}")
-    taken = {item.image for item in items}
-    lonely = tuple(tree.path(p) for p in pictures.files if tree.path(p) not in taken)
-    table = table_of_names([named(0, "background"), *(named(number, name) for name, number in ids.items())])
+    lonely = without_item(tree, pictures.files, items)
+    table = table_of_classes(ids)
     text = "shapes of Label Studio"
     return Found(
         "Label Studio json", unique_names(items), table, encoding_text=text, notes=tuple(notes), without_label=lonely

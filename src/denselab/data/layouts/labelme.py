@@ -14,7 +14,7 @@ import numpy as np
 
 from denselab.data.item import Found, Item, NamedLabel
 from denselab.data.layouts.drawn import joined_items, overlaps
-from denselab.data.layouts.folder import item_of, unique_names
+from denselab.data.layouts.folder import item_of, unique_names, without_item
 from denselab.data.layouts.json_file import is_near_root, read_json, split_in_path
 from denselab.data.read.images import PICTURE_SUFFIXES, picture_size
 from denselab.data.read.label_table import table_of_names
@@ -70,8 +70,7 @@ def find_labelme(tree: Tree) -> Found | None:
         notes.append(f"{number_of(nameless, 'shape')} without a label, left out")
     if missing:
         notes.append(f"{number_of(len(missing), 'json file')} without a picture: {first_few(missing)}")
-    taken = {item.image for item in items}
-    lonely = tuple(tree.path(f) for f in tree.pictures if len(f.parts) == 1 and tree.path(f) not in taken)
+    lonely = without_item(tree, (f for f in tree.pictures if len(f.parts) == 1), items)
     return Found(
         "labelme json",
         unique_names(items),

@@ -17,7 +17,7 @@ from PIL import Image as PillowImage
 
 from denselab.data.item import Found, Item, NamedLabel
 from denselab.data.layouts.drawn import overlaps
-from denselab.data.layouts.folder import item_of, unique_names
+from denselab.data.layouts.folder import item_of, unique_names, without_item
 from denselab.data.layouts.json_file import hex_colour, read_json, split_in_path
 from denselab.data.read.images import PICTURE_SUFFIXES
 from denselab.data.read.label_table import table_of_names
@@ -66,8 +66,7 @@ def find_supervisely(tree: Tree) -> Found | None:
         notes.append(f"{number_of(left_out, 'object')} without an area (cuboids, graphs), left out")
     if missing:
         notes.append(f"{number_of(len(missing), 'json file')} without a picture: {first_few(missing)}")
-    taken = {item.image for item in items}
-    lonely = tuple(tree.path(f) for f in tree.pictures if f.parent.name == "img" and tree.path(f) not in taken)
+    lonely = without_item(tree, (f for f in tree.pictures if f.parent.name == "img"), items)
     text = "shapes of Supervisely"
     table = table_of_names(labels)
     return Found(

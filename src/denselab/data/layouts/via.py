@@ -14,14 +14,12 @@ from typing import Any
 import numpy as np
 
 from denselab.data.item import Found, Item
-from denselab.data.layouts.drawn import joined_items, overlaps
-from denselab.data.layouts.folder import item_of, unique_names
+from denselab.data.layouts.drawn import joined_items, overlaps, table_of_classes
+from denselab.data.layouts.folder import item_of, unique_names, without_item
 from denselab.data.layouts.json_file import is_near_root, read_json, split_in_path
 from denselab.data.layouts.named_pictures import NamedPictures
 from denselab.data.read.images import picture_size
-from denselab.data.read.label_table import table_of_names
 from denselab.data.read.lists import csv_rows
-from denselab.data.read.names import named
 from denselab.data.read.polygons import Points, ellipse_points, rectangle_points
 from denselab.data.read.shapes import Shape, ShapeLabels
 from denselab.data.read.tree import Tree
@@ -76,9 +74,8 @@ def find_via(tree: Tree) -> Found | None:
         *twice,
         *pictures.notes(),
     ]
-    taken = {item.image for item in items}
-    lonely = tuple(tree.path(p) for p in pictures.files if tree.path(p) not in taken)
-    table = table_of_names([named(0, "background"), *(named(number, name) for name, number in ids.items())])
+    lonely = without_item(tree, pictures.files, items)
+    table = table_of_classes(ids)
     return Found(
         LAYOUT, unique_names(items), table, encoding_text="shapes of VIA", notes=tuple(notes), without_label=lonely
     )

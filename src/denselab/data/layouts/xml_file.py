@@ -13,12 +13,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from denselab.data.item import Found, Item
-from denselab.data.layouts.drawn import joined_items, overlaps
+from denselab.data.layouts.drawn import joined_items, overlaps, table_of_classes
 from denselab.data.layouts.folder import item_of, unique_names
 from denselab.data.layouts.json_file import hex_colour
 from denselab.data.layouts.named_pictures import NamedPictures
-from denselab.data.read.label_table import table_of_names
-from denselab.data.read.names import named
 from denselab.data.read.polygons import ellipse_points, rectangle_points, turned
 from denselab.data.read.shapes import Shape, ShapeLabels
 from denselab.data.read.tree import Tree, folder_role, lies_in, split_in_name
@@ -185,9 +183,7 @@ def _number(point: Element, key: str) -> float:
 
 def _table(names: set[str], colours: Mapping[str, Colour | None]) -> tuple[LabelSpace, dict[str, int]]:
     ids = {name: index + 1 for index, name in enumerate(sorted(names))}
-    return table_of_names(
-        [named(0, "background"), *(named(i, name, colours.get(name)) for name, i in ids.items())]
-    ), ids
+    return table_of_classes(ids, colours), ids
 
 
 def _meta_labels(root: Element) -> list[tuple[str, Colour | None]]:
