@@ -101,7 +101,7 @@ class Dataset:
     def read_shown(self, item: Item) -> Sample:
         """`read`, with the picture as people see it: (H, W, 3) uint8."""
         sample = self.read(item)
-        return sample if self.bands is None else replace(sample, image=shown_as_rgb(sample.image, self.bands))
+        return replace(sample, image=self.shown(sample.image))
 
     def shown(self, image: Pixels) -> Image:
         """(H, W, 3) uint8: a picture of this data set as people see it."""
