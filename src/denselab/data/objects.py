@@ -71,9 +71,8 @@ def _numbers(item: Item, labels: LabelMap) -> NDArray[np.int32]:
             return canvas
         case ObjectMasks(masks=masks):
             return _stacked(masks, labels.shape)
-        case PanopticLabels(path=path):
-            pixels = read_label_pixels(path).astype(np.int32)
-            return np.asarray(pixels[..., 0] + 256 * pixels[..., 1] + 65536 * pixels[..., 2])
+        case PanopticLabels() as segments:
+            return segments.numbers()
         case FileLabels(path=path) if beside := _voc_objects(path):
             found = read_label_pixels(beside).astype(np.int32)
             return np.where(np.isin(found, VOC_NONE), 0, found).astype(np.int32)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from denselab.data.read.brush import brush_mask
+from denselab.data.read.encodings import colour_codes
 from denselab.data.read.images import read_label_pixels
 from denselab.data.read.opening import MAX_PIXELS, decoded, open_picture
 from denselab.data.read.polygons import (
@@ -238,12 +239,15 @@ class PanopticLabels:
     segments: tuple[tuple[int, int], ...]
     unlabelled: int = 0
 
-    def ids(self) -> NDArray[Any]:
+    def numbers(self) -> NDArray[np.int32]:
+        """(H, W) the number of the segment of each pixel. Raises DataError naming the file."""
         pixels = read_label_pixels(self.path)
         if pixels.ndim != 3:
             raise DataError(f"{self.path}: a panoptic picture is RGB, this one is grey; take the original file")
-        wide = pixels.astype(np.int64)
-        numbers = wide[..., 0] + 256 * wide[..., 1] + 65536 * wide[..., 2]
+        return colour_codes(pixels[..., ::-1])  # blue counts most
+
+    def ids(self) -> NDArray[Any]:
+        numbers = self.numbers()
         known, position = np.unique(numbers, return_inverse=True)
         id_of = {**dict(self.segments), 0: self.unlabelled}
         strange = [int(number) for number in known if int(number) not in id_of]
