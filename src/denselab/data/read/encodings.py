@@ -93,12 +93,8 @@ def _ids(pixels: NDArray[Any], encoding: Encoding, path: Path) -> NDArray[Any]:
 def as_grey(pixels: NDArray[Any], path: Path) -> NDArray[Any]:
     """(H, W) of a picture whose three channels agree (an index or mask that was saved as RGB). Raises DataError."""
     if np.issubdtype(pixels.dtype, np.floating):
-        whole = np.rint(pixels)
-        if not np.array_equal(whole, pixels):
-            raise DataError(
-                f"{path}: labels are fractions ({pixels.dtype}); whole numbers were expected: save ids as PNG"
-            )
-        pixels = whole.astype(np.int32)
+        refuse_fractions(pixels, path)
+        pixels = pixels.astype(np.int32)
     if pixels.ndim == 2:
         return pixels
     if not is_grey(pixels):
@@ -107,6 +103,12 @@ def as_grey(pixels: NDArray[Any], path: Path) -> NDArray[Any]:
             "save all of them alike"
         )
     return pixels[..., 1]
+
+
+def refuse_fractions(pixels: NDArray[Any], path: Path) -> None:
+    """Raise DataError where real numbers are not whole: ids are."""
+    if not np.array_equal(np.rint(pixels), pixels):
+        raise DataError(f"{path}: labels are fractions ({pixels.dtype}); whole numbers were expected: save ids as PNG")
 
 
 def is_grey(pixels: NDArray[Any]) -> bool:

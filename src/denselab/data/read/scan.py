@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from denselab.data.read.encodings import Encoding, count_values, decode, is_grey
+from denselab.data.read.encodings import Encoding, count_values, decode, is_grey, refuse_fractions
 from denselab.data.read.images import is_lossy, picture_mode, read_label_colours, read_label_pixels
 from denselab.data.read.many_files import in_threads, spread
 from denselab.data.read.transparent import cleared, transparent
@@ -73,15 +73,11 @@ def read_contents(path: Path, clear: bool = False, colours: bool = False) -> Con
         pixels = read_label_colours(path) if colours else read_label_pixels(path)
         gone = transparent(path, mode)
         pixels = cleared(pixels, gone if clear else None)
+        if np.issubdtype(pixels.dtype, np.floating):
+            refuse_fractions(pixels, path)
+            pixels = pixels.astype(np.int64)
     except DataError as error:
         return Contents(path, error=str(error))
-    if np.issubdtype(pixels.dtype, np.floating):
-        if not np.array_equal(np.rint(pixels), pixels):
-            return Contents(
-                path,
-                error=f"{path}: labels are fractions ({pixels.dtype}); whole numbers were expected: save ids as PNG",
-            )
-        pixels = pixels.astype(np.int64)
     bits = BITS.get(mode) or 8 * pixels.dtype.itemsize
     coloured = pixels.ndim == 3
     counts = count_values(pixels)
