@@ -16,6 +16,7 @@ TOP = 4096  # bytes of a table, in which its header stands
 
 COCO = "export it as COCO json"
 PNG = "as PNG, with the picture's name, into a folder labels/ beside images/"
+FILES = f"save pictures as files, and their masks {PNG}"
 
 
 @dataclass(frozen=True)
@@ -45,25 +46,25 @@ BY_SUFFIX: Mapping[str, Form] = {
     **dict.fromkeys((".dcm", ".dicom"), Form("DICOM", "save the pictures as PNG or TIFF of 16 bits")),
     **dict.fromkeys((".geojson", ".shp", ".gpkg", ".kml"), GIS),
     **dict.fromkeys((".tfrecord", ".tfrecords", ".record"), Form("TensorFlow records", COCO)),
-    ".parquet": Form("Parquet (Hugging Face datasets)", f"save pictures as files, and their masks {PNG}"),
-    **dict.fromkeys((".h5", ".hdf5"), Form("HDF5", f"save pictures as files, and their masks {PNG}")),
-    ".npz": Form("NumPy archives", f"save pictures as files, and their masks {PNG}"),
-    **dict.fromkeys((".lmdb", ".mdb"), Form("LMDB", f"save pictures as files, and their masks {PNG}")),
+    ".parquet": Form("Parquet (Hugging Face datasets)", FILES),
+    **dict.fromkeys((".h5", ".hdf5"), Form("HDF5", FILES)),
+    ".npz": Form("NumPy archives", FILES),
+    **dict.fromkeys((".lmdb", ".mdb"), Form("LMDB", FILES)),
     **dict.fromkeys((".zip", ".tar", ".tgz", ".7z", ".rar"), Form("an archive", "unpack it and give the folder")),
     ".roi": ROIS,
     ".qpdata": QUPATH,
-    ".arrow": Form("Arrow (Hugging Face datasets)", f"save pictures as files, and their masks {PNG}"),
+    ".arrow": Form("Arrow (Hugging Face datasets)", FILES),
     **dict.fromkeys(HEIC_SUFFIXES, HEIC),
     ".xcf": Form("layers of GIMP", f"export the layer with the labels {PNG}"),
     **dict.fromkeys((".psd", ".psb"), Form("layers of Photoshop", f"export the layer with the labels {PNG}")),
     ".svg": Form("outlines as SVG", f"draw them into pictures of the same size, and save these {PNG}"),
     ".ndjson": Form("Labelbox", f"export the masks {PNG}"),
 }
-ZARR = Form("Zarr", f"save pictures as files, and their masks {PNG}")
+ZARR = Form("Zarr", FILES)
 # They may as well be something else beside the data, such as the weights of a network.
 AT_LAST: Mapping[str, Form] = {
-    **dict.fromkeys((".pt", ".pth"), Form("a file of PyTorch", f"save pictures as files, and their masks {PNG}")),
-    **dict.fromkeys((".pkl", ".pickle"), Form("a pickle", f"save pictures as files, and their masks {PNG}")),
+    **dict.fromkeys((".pt", ".pth"), Form("a file of PyTorch", FILES)),
+    **dict.fromkeys((".pkl", ".pickle"), Form("a pickle", FILES)),
 }
 BY_LAST_SUFFIXES: Mapping[str, Form] = {".nii.gz": VOLUME, ".tar.gz": BY_SUFFIX[".tar"]}
 
