@@ -1,6 +1,6 @@
 """diagnosis.html and the files beside it: label errors, calibration, borders, sizes, lost IoU, confusions."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,15 +105,17 @@ def suspects_csv(diagnosis: Diagnosis) -> str:
 
 def classes_lost(diagnosis: Diagnosis) -> list[Lost]:
     """The classes that occur, those that take most first."""
-    lost = lost_by_class(diagnosis.evaluation)
-    found = [Lost(name, 100 * float(v)) for name, v in zip(diagnosis.evaluation.classes, lost, strict=True) if v == v]
-    return sorted(found, key=lambda entry: -entry.points)
+    return _most_first(diagnosis.evaluation.classes, lost_by_class(diagnosis.evaluation))
 
 
 def pictures_lost(diagnosis: Diagnosis) -> list[Lost]:
     """The pictures, those that take most first."""
-    lost = lost_by_picture(diagnosis.evaluation)
-    found = [Lost(name, 100 * float(v)) for name, v in zip(diagnosis.evaluation.names, lost, strict=True) if v == v]
+    return _most_first(diagnosis.evaluation.names, lost_by_picture(diagnosis.evaluation))
+
+
+def _most_first(names: Sequence[str], lost: Iterable[float]) -> list[Lost]:
+    """What is lost in points; what has no value, as a class that does not occur, is left out."""
+    found = [Lost(name, 100 * float(share)) for name, share in zip(names, lost, strict=True) if share == share]
     return sorted(found, key=lambda entry: -entry.points)
 
 
