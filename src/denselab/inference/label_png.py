@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from denselab.data.read.png_rows import SIGNATURE
 from denselab.files import replaced
 from denselab.inference.prediction import MARK, file_palette, file_table
 from denselab.labels import LabelSpace
@@ -19,7 +20,6 @@ from denselab.types import LabelMap
 
 LEVEL = 4  # of zlib: label maps are flat, higher levels are only slower
 GREY, PALETTE = 0, 3
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
 END = b"\0\0\0\0IEND\xaeB`\x82"  # the last chunk: length, name, nothing, and its sum
 LARGEST_CHUNK = 2**20  # of tEXt that is looked at
 

@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 
 Tone = Literal["accent", "second", "third", "soft"]
 PLACEHOLDERS = {"accent": "#010101", "second": "#020202", "third": "#030303", "soft": "#040404", "line": "#050505"}
-CARD = "#060606"
 MOST_POINTS = 300  # of a line: longer lines are averaged in groups, since the eye sees no more
 # inches of 72 px: between what a chart gets on a phone and on a desk, so text is readable on both
 WIDTH, HEIGHT = 5.0, 2.8

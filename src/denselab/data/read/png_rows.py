@@ -22,8 +22,8 @@ from denselab.errors import DataError
 from denselab.types import Columns
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-PALETTE, ALPHA = 3, 4  # colour type: a palette; the bit that says alpha
-CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+PALETTE = 3  # colour type
+CHANNELS = {0: 1, 2: 3, PALETTE: 1, 4: 2, 6: 4}  # by colour type, alpha included
 CHUNK = 1 << 20  # compressed bytes read at a time
 
 
