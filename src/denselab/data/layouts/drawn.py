@@ -2,7 +2,7 @@
 
 import difflib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,7 @@ def overlaps(order: str, names: Sequence[str]) -> str:
     return f"overlaps: {order}; `priority: {in_yaml([names[-1]])}` in data.yaml puts {names[-1]} on top of all others"
 
 
-def table_of_classes(ids: Mapping[str, int], colours: Mapping[str, Colour | None] | None = None) -> LabelSpace:
+def table_of_classes(ids: dict[str, int], colours: dict[str, Colour | None] | None = None) -> LabelSpace:
     """The label table of drawn classes; what has no shape is background, 0. ids: {name: id}, from 1."""
     rows = (named(label_id, name, (colours or {}).get(name)) for name, label_id in ids.items())
     return table_of_names([named(0, "background"), *rows])

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.data.item import Found, Item, NamedLabel
-from denselab.data.layouts.folder import item_of, unique_names
+from denselab.data.layouts.folder import unique_names
 from denselab.data.layouts.table_pictures import TablePictures
 from denselab.data.read.images import picture_size
 from denselab.data.read.label_table import table_of_names
@@ -150,7 +150,7 @@ def _items(
             shapes = [Shape(ids[r.label], "starts", NO_POINTS, (r.runs, order)) for r in its if r.runs not in NONE]
             source = ShapeLabels(tree.path(file), picture_size(tree.path(image)), tuple(shapes), measured=True)
             split = splits.get(file) or split_of_folders(image)
-            items.append(item_of(tree, image, source, split, groups.get(image, "")))
+            items.append(Item(str(image.with_suffix("")), tree.path(image), source, split, groups.get(image, "")))
     return items, missing, lonely
 
 

@@ -7,7 +7,6 @@ https://docs.cvat.ai (CVAT for images 1.1); http://labelme.csail.mit.edu
 
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -181,7 +180,7 @@ def _number(point: Element, key: str) -> float:
     return float(text)
 
 
-def _table(names: set[str], colours: Mapping[str, Colour | None]) -> tuple[LabelSpace, dict[str, int]]:
+def _table(names: set[str], colours: dict[str, Colour | None]) -> tuple[LabelSpace, dict[str, int]]:
     ids = {name: index + 1 for index, name in enumerate(sorted(names))}
     return table_of_classes(ids, colours), ids
 
