@@ -206,10 +206,22 @@ def _described(form: Form, stored: int, given: GivenBands) -> SpectralBands:
             display = display_of(names, given.display)
         except ConfigError as error:
             raise DataError(f"data.yaml: {error}".replace("`", "")) from None
-    low, high, ones = ((value,) * len(names) for value in (0.0, 255.0, 1.0))
-    take = () if given.take == tuple(range(stored)) else given.take
-    real = form.dtype != np.uint8
-    return SpectralBands(names, real, low, high, low, high, low, ones, display, rgb, take, stored, given.files)
+    zeros, full, ones = ((value,) * len(names) for value in (0.0, 255.0, 1.0))
+    return SpectralBands(
+        names,
+        real=form.dtype != np.uint8,
+        low=zeros,
+        high=full,
+        black=zeros,
+        white=full,
+        mean=zeros,
+        std=ones,
+        display=display,
+        rgb=rgb,
+        take=() if given.take == tuple(range(stored)) else given.take,
+        stored=stored,
+        files=given.files,
+    )
 
 
 def _names(form: Form, stored: int, given: GivenBands) -> tuple[str, ...]:
