@@ -39,6 +39,8 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from denselab.config.strict import Strict
 from denselab.data.item import FileLabels, Found, Item, NamedLabel
+from denselab.data.layouts import RECOGNISERS, malformed_as_data_error
+from denselab.data.layouts.coco import find_coco_files
 from denselab.data.layouts.described import (
     Folders,
     Pattern,
@@ -50,6 +52,7 @@ from denselab.data.layouts.described import (
 )
 from denselab.data.layouts.drawn import with_priority
 from denselab.data.layouts.rectangles import Rectangles
+from denselab.data.layouts.rle_csv import find_rle_csv_files
 from denselab.data.layouts.yolo import KEYS as YOLO_KEYS
 from denselab.data.layouts.yolo import Described, described, find_described_yolo
 from denselab.data.read.encodings import Encoding, Kind
@@ -175,10 +178,6 @@ def _explain(error: ValidationError) -> str:
 
 def find_described(tree: Tree, settings: Settings, told: Described | None, source: Path) -> Found | None:
     """What images, masks, annotations, layout or Ultralytics' keys point to; None where data.yaml leaves that open."""
-    from denselab.data.layouts import RECOGNISERS, malformed_as_data_error
-    from denselab.data.layouts.coco import find_coco_files
-    from denselab.data.layouts.rle_csv import find_rle_csv_files
-
     if settings.masks is not None or settings.pattern is not None:
         return described_folders(tree, settings.images, settings.masks, settings.pattern, source)
     if settings.images is not None and settings.layout is None and settings.annotations is None:
