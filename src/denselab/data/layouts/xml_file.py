@@ -26,9 +26,8 @@ from denselab.in_words import first_few, number_of
 from denselab.labels import Colour, LabelSpace
 
 Element = ElementTree.Element
-CVAT_SHAPES = ("polygon", "box", "mask", "ellipse")
-
-META_TYPES = ("polygon", "rectangle", "mask", "ellipse")
+CVAT_SHAPES = ("polygon", "box", "mask", "ellipse")  # tags of a picture's shapes that have an area
+META_TYPES = ("polygon", "rectangle", "mask", "ellipse")  # the same in the task's list of labels
 
 
 def find_cvat(tree: Tree) -> Found | None:

@@ -133,7 +133,7 @@ def is_in_one_piece(pixels: NDArray[Any]) -> bool:
 
 
 def refuse_grey_levels(values: list[int], contents: list[Contents]) -> None:
-    """{0, 128, 255} and the like: grey levels far apart, where 255 may be a class or ignore.
+    """Raise DataError for grey levels far apart, as {0, 128, 255}, where 255 may be a class or ignore.
 
     Where every file with two numbers has 0 and 255, and some have others too, each may have been scaled by itself.
     """

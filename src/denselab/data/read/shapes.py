@@ -33,9 +33,10 @@ from denselab.data.read.polygons import (
 from denselab.errors import DataError
 
 LINE_WIDTH = 10.0  # labelme's own converter draws lines this wide (labelme/utils/shape.py, shape_to_mask)
+POINT_RADIUS = 5.0  # and points with this radius
 CUT_SHARE = 0.5  # of a shape; more of it outside the picture is no shape at its border
 SLIGHT = 16.0  # pixels of area by which an outline and its pixels may differ
-POINT_RADIUS = 5.0  # and points with this radius
+UNDRAWABLE = (KeyError, TypeError, ValueError, IndexError, OverflowError)  # what a shape of another form leads to
 
 ShapeKind = Literal[
     "polygon", "rings", "rectangle", "circle", "line", "point", "mask", "patch", "coco", "rows", "starts", "brush",
@@ -163,7 +164,7 @@ class ShapeLabels:
             canvas[self._mask(shape)] = shape.id
         return canvas
 
-    def losses(self) -> "Losses":
+    def losses(self) -> Losses:
         """What the shapes lose: those without a pixel in the picture, and what is covered by later ones."""
         visible = self.ids()
         empty, cut, drawn = 0, 0, dict[int, NDArray[np.bool_]]()
@@ -180,7 +181,7 @@ class ShapeLabels:
             return shape.mask(self.size)
         except DataError as error:
             raise DataError(f"{self.path}: {error}; correct the annotation or take it out") from None
-        except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
+        except UNDRAWABLE as error:
             raise DataError(
                 f"{self.path}: a {shape.kind} shape cannot be drawn ({error!r}); correct or remove it"
             ) from None
@@ -190,7 +191,7 @@ class ShapeLabels:
         for shape in self.shapes:
             try:
                 totals[shape.id] += max(1, int(shape.area(self.size)))
-            except (DataError, KeyError, TypeError, ValueError, IndexError, OverflowError):
+            except (DataError, *UNDRAWABLE):
                 continue
         return totals
 

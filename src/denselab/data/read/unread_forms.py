@@ -159,7 +159,7 @@ SUPERANNOTATE = Form("SuperAnnotate", COCO)
 DARWIN = Form("Darwin json of V7", COCO)
 SAM = Form("masks of Segment Anything, which have no classes", f"give each its class, and save them {PNG}")
 BY_CONTENT: tuple[tuple[Form, Callable[[Mapping[str, Any]], bool]], ...] = (
-    (QUPATH, lambda record: _is_of_qupath(record)),
+    (QUPATH, _is_of_qupath),
     (GIS, lambda record: record.get("type") in ("FeatureCollection", "Feature")),
     (DARWIN, _has("item", "annotations")),
     (SAM, lambda record: "crop_box" in _dict(next(iter(_list(record.get("annotations"))), None))),
