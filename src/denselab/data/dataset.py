@@ -21,6 +21,7 @@ from denselab.data.read.recognise import recognise
 from denselab.data.read.scan import MAX_SCANNED, counts_by_id
 from denselab.data.read.spectral import SpectralBands, read_spectral, shown_as_rgb
 from denselab.data.read.spectral_survey import spectral_of
+from denselab.data.read.tree import SPLITS
 from denselab.data.read.white import white_of
 from denselab.data.split import Summary, decide_splits, named_splits, nothing_to_train_on
 from denselab.data.weak_items import scored_by_masks, weak_items
@@ -82,11 +83,11 @@ class Dataset:
     def splits(self) -> tuple[str, ...]:
         """The splits that have pictures, in the order train, val, test."""
         present = {item.split for item in self.items}
-        return tuple(split for split in ("train", "val", "test") if split in present)
+        return tuple(split for split in SPLITS if split in present)
 
     def of_split(self, split: str) -> tuple[Item, ...]:
         """The items of a split, () where it has none. Raises DataError unless split is train, val or test."""
-        if split not in ("train", "val", "test"):
+        if split not in SPLITS:
             raise DataError(f"split {split!r}; use train, val or test")
         return tuple(item for item in self.items if item.split == split)
 

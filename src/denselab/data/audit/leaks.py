@@ -11,6 +11,7 @@ from denselab.data.audit.findings import Fault, ItemFindings, relative
 from denselab.data.dataset import Dataset
 from denselab.data.item import Item
 from denselab.data.likenesses import LOOKED_AT, Alike, alike, looks
+from denselab.data.read.tree import SPLITS
 from denselab.data.sequences import SUBJECT, numbered_copies, original_of, tiles
 from denselab.errors import DataError
 from denselab.in_words import first_few, number_of
@@ -52,7 +53,7 @@ def leak_faults(dataset: Dataset, findings: Sequence[ItemFindings]) -> list[Faul
     ]
     by_splits: dict[tuple[str, str], list[Alike]] = defaultdict(list)
     for pair in pairs:
-        splits = sorted((findings[pair.one].split, findings[pair.other].split), key=("train", "val", "test").index)
+        splits = sorted((findings[pair.one].split, findings[pair.other].split), key=SPLITS.index)
         by_splits[splits[0], splits[1]].append(pair)
     return [_leak(dataset, findings, splits, found) for splits, found in by_splits.items()]
 
@@ -183,7 +184,7 @@ def shared_series_faults(findings: Sequence[ItemFindings]) -> list[Fault]:
     usual = _median_step([printed[index] for index in order])
     faults = []
     for name, frames in sorted(series.items()):
-        splits = [split for split in ("train", "val", "test") if any(frame.split == split for frame in frames)]
+        splits = [split for split in SPLITS if any(frame.split == split for frame in frames)]
         if len(splits) < 2 or len(frames) < VIDEO_FRAMES or _median_step(frames) > VIDEO_RATIO * usual:
             continue
         counts = " and ".join(f"{sum(frame.split == split for frame in frames)} {split}" for split in splits)

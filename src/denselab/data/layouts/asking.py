@@ -10,13 +10,12 @@ from typing import Any
 from denselab.data.layouts.endings import is_label
 from denselab.data.layouts.placing import Pairs, Placed, named_in, pair_placed
 from denselab.data.read.scan import read_contents
-from denselab.data.read.tree import Tree, folder_role, split_in_name, starts
+from denselab.data.read.tree import SPLITS, Tree, folder_role, split_in_name, starts
 from denselab.data.read.yaml_text import in_yaml
 from denselab.errors import DataError
 from denselab.in_words import first_few, number_of
 
 PEEKED = 3  # label files read to say what a folder holds, where it is asked which one is meant
-SPLITS = ("train", "val", "test")
 MOST_ENDINGS = 8  # of the names of labels; of more, none is offered
 MOST_INNER = 256  # pairs of inner folders that are tried; more are those of patients
 SHOWN = 2  # of these, where all of them are parts of one label

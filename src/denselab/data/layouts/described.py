@@ -11,7 +11,7 @@ from denselab.data.layouts.endings import continued
 from denselab.data.layouts.folder import found_pairs, make_item, unique_names
 from denselab.data.layouts.placing import Placed, pair_placed, place
 from denselab.data.read.images import PICTURE_SUFFIXES
-from denselab.data.read.tree import Tree
+from denselab.data.read.tree import SPLITS, Tree
 from denselab.errors import DataError
 from denselab.in_words import number_of
 
@@ -128,7 +128,7 @@ def _files(tree: Tree, folders: Folders | SeveralFolders, key: str, source: Path
             where = place(file)[1]
             # The folder itself says nothing more; what lies below it must agree on both sides.
             below = file.parent.relative_to(name)
-            neutral = "/".join(p for p in below.parts if p not in ("train", "val", "test"))
+            neutral = "/".join(p for p in below.parts if p not in SPLITS)
             neutral = where.neutral if name == "." or not single else neutral
             placed.append(replace(where, folder="", neutral=neutral, split=split or where.split))
     return placed

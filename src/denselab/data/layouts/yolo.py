@@ -24,7 +24,7 @@ from denselab.data.read.names import named, read_names
 from denselab.data.read.pairing import same_name
 from denselab.data.read.polygons import rectangle_points
 from denselab.data.read.shapes import Shape, ShapeLabels
-from denselab.data.read.tree import Tree, split_of_folders
+from denselab.data.read.tree import SPLITS, Tree, split_of_folders
 from denselab.data.weak_labels import BoxLabels, clipped
 from denselab.errors import DataError
 from denselab.in_words import first_few, number_of
@@ -53,7 +53,7 @@ class Described:
 def described(data: Mapping[str, Any], source: Path) -> Described:
     """The content of a data.yaml as Ultralytics reads it. Raises DataError where a key has another form."""
     folders: dict[str, tuple[str, ...]] = {}
-    for split in ("train", "val", "test"):
+    for split in SPLITS:
         value = data.get(split) or []
         texts = [value] if isinstance(value, str) else value
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):

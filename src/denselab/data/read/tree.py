@@ -34,6 +34,7 @@ OTHER_WORDS = frozenset((
     "depth", "disparity", "edge", "edges", "contour", "contours", "scribble", "scribbles", "preview", "previews",
     "thumbnail", "thumbnails", "visualized", "visualised",
 ))  # fmt: skip
+SPLITS = ("train", "val", "test")
 SPLIT_WORDS = {
     "train": "train", "training": "train", "tr": "train", "trn": "train",
     "val": "val", "valid": "val", "validation": "val", "dev": "val", "minival": "val", "eval": "val",
