@@ -70,28 +70,10 @@ YAML_NAMES = ("data.yaml", "data.yml")
 LABELS_FORMS = "[road, car] or {0: road, 7: car} or [{id: 0, name: road, colour: [128, 64, 128], role: class}, ...]"
 LABEL_KEYS = ("id", "name", "colour", "role")
 Layout = Literal[
-    "camvid",
-    "cityscapes",
-    "mapillary",
-    "kitti",
-    "ade20k",
-    "voc",
-    "coco",
-    "labelme",
-    "labelme-xml",
-    "cvat",
-    "label-studio",
-    "label-studio-json",
-    "supervisely",
-    "via",
-    "bdd100k",
-    "nnunet",
-    "rle-csv",
-    "yolo",
-    "objects",
-    "cell-tracking",
-    "folders",
-]
+    "camvid", "cityscapes", "mapillary", "kitti", "ade20k", "voc", "coco", "labelme", "labelme-xml", "cvat",
+    "label-studio", "label-studio-json", "supervisely", "via", "bdd100k", "nnunet", "rle-csv", "yolo", "objects",
+    "cell-tracking", "folders",
+]  # fmt: skip
 
 
 class Settings(Strict):

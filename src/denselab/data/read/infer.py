@@ -42,9 +42,12 @@ from denselab.data.read.scan import MAX_SCANNED, Contents, counts_by_id, scan, t
 from denselab.data.read.tiff import read_tags
 from denselab.data.read.transparent import ask
 from denselab.data.read.unlike import (
-    refuse_odd_colours,
-    refuse_odd_palettes,
+    refuse_colour_for_each_object,
+    refuse_dithered,
     refuse_restless,
+    refuse_scaled_colours,
+    refuse_shuffled_palettes,
+    refuse_smoothed_colours,
     refuse_third_level,
     refuse_two_kinds,
 )
@@ -253,7 +256,9 @@ def _colour_entry(label_id: int, colour: Colour) -> LabelEntry:
 def _infer_red_or_colours(contents: list[Contents], names: Sequence[NamedLabel]) -> Inference:
     """The ids in red where there are such, else the colours."""
     red = are_red(contents, names)
-    refuse_odd_colours(contents, names)
+    refuse_smoothed_colours(contents, names)
+    refuse_scaled_colours(contents, names)
+    refuse_colour_for_each_object(contents, names)
     if not red:
         return _infer_colours(contents, names)
     encoding, table, description, notes = _of_given(Encoding("red"), contents, names)
@@ -265,7 +270,8 @@ def _infer_numbers(contents: list[Contents], names: Sequence[NamedLabel]) -> Inf
     totals = total_counts(c.values() for c in contents)
     values = sorted(totals)
     refuse_two_kinds(contents, names)
-    refuse_odd_palettes(contents)
+    refuse_shuffled_palettes(contents)
+    refuse_dithered(contents)
     if is_smeared_two_valued(totals) and not _named_void(names):
         refuse_third_level(contents)
         lossy = f" ({lossy_form(contents[0].path)})" if contents[0].lossy else ""

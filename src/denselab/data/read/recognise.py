@@ -33,6 +33,8 @@ from denselab.errors import DataError, SeveralDataSets
 from denselab.in_words import first_few, number_of
 from denselab.paths import require_path
 
+# Layouts of shapes that tools draw beside label pictures of their own.
+OF_SHAPES = frozenset(("coco", "labelme", "cvat", "supervisely", "via", "label-studio-json", "rle-csv", "yolo"))
 PARTICULAR = tuple(pair for pair in RECOGNISERS if pair[0] != "folders")
 
 
@@ -183,16 +185,7 @@ def _particular(tree: Tree) -> Found | None:
         found = find(tree)
         if found is None:
             continue
-        if name in (
-            "coco",
-            "labelme",
-            "cvat",
-            "supervisely",
-            "via",
-            "label-studio-json",
-            "rle-csv",
-            "yolo",
-        ) and not isinstance(found.items[0].source, FileLabels):
+        if name in OF_SHAPES and not isinstance(found.items[0].source, FileLabels):
             _refuse_label_pictures(tree, found, name)
         return found
     return None

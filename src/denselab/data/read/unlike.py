@@ -76,19 +76,6 @@ def _rows(names: Sequence[NamedLabel], values: Iterable[int]) -> list[LabelEntry
     return [LabelEntry(v, known.get(v, f"class {v}"), default_colour(v)) for v in values]
 
 
-def refuse_odd_palettes(contents: Sequence[Contents]) -> None:
-    """Raise DataError for palettes that each file has for itself, and for colours that a palette makes of dots."""
-    refuse_shuffled_palettes(contents)
-    refuse_dithered(contents)
-
-
-def refuse_odd_colours(contents: Sequence[Contents], names: Sequence[NamedLabel]) -> None:
-    """Raise DataError for colours that are smoothed, scaled in each file, or those of objects."""
-    refuse_smoothed_colours(contents, names)
-    refuse_scaled_colours(contents, names)
-    refuse_colour_for_each_object(contents, names)
-
-
 def refuse_shuffled_palettes(contents: Sequence[Contents]) -> None:
     """Raise DataError where an index has other colours in other palette files, as if each had numbered its colours.
 
