@@ -26,7 +26,7 @@ from denselab.data.layouts.named_pictures import NamedPictures
 from denselab.data.read.images import picture_size
 from denselab.data.read.label_table import told_apart
 from denselab.data.read.polygons import Points, coco_outline, rectangle_points, ring_area, turned
-from denselab.data.read.shapes import PanopticLabels, Shape, ShapeLabels
+from denselab.data.read.shapes import NO_POINTS, PanopticLabels, Shape, ShapeLabels
 from denselab.data.read.tree import Tree, folder_role, lies_in
 from denselab.data.read.weak_files import read_boxes
 from denselab.data.read.yaml_text import in_yaml
@@ -37,7 +37,6 @@ from denselab.labels import VOID_COLOUR, LabelEntry, LabelSpace, Role, default_c
 from denselab.numbers import written
 
 BOXES = "boxes"  # the kind of a json without outlines
-NO_POINTS = np.zeros((0, 2))
 FEW_FILES = 12  # json in all, of which those in folders that say nothing are opened too
 
 

@@ -9,13 +9,11 @@ from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
-import numpy as np
-
 from denselab.data.item import Found, Item
 from denselab.data.layouts.drawn import overlaps, table_of_classes
 from denselab.data.layouts.folder import item_of, unique_names
 from denselab.data.read.images import picture_size
-from denselab.data.read.shapes import Shape, ShapeLabels
+from denselab.data.read.shapes import NO_POINTS, Shape, ShapeLabels
 from denselab.data.read.tree import Tree, folder_role, split_in_name
 from denselab.errors import DataError
 from denselab.in_words import first_few
@@ -76,7 +74,7 @@ def _by_picture(
 def _item(tree: Tree, image: PurePosixPath, masks: list[tuple[str, PurePosixPath]], ids: Mapping[str, int]) -> Item:
     first = tree.path(masks[0][1])
     ordered = sorted(masks, key=lambda mask: ids[mask[0]])
-    shapes = tuple(Shape(ids[name], "file", np.zeros((0, 2)), str(tree.path(file))) for name, file in ordered)
+    shapes = tuple(Shape(ids[name], "file", NO_POINTS, str(tree.path(file))) for name, file in ordered)
     source = ShapeLabels(first, picture_size(first), shapes)
     split = next((s for part in image.parts[:-1] if (s := split_in_name(part))), None)
     return item_of(tree, image, source, split)

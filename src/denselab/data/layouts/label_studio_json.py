@@ -18,12 +18,11 @@ from denselab.data.layouts.json_file import is_near_root, read_json, split_in_pa
 from denselab.data.layouts.named_pictures import NamedPictures
 from denselab.data.read.images import PICTURE_SUFFIXES
 from denselab.data.read.polygons import ellipse_points, rectangle_points
-from denselab.data.read.shapes import Shape, ShapeLabels
+from denselab.data.read.shapes import NO_POINTS, Shape, ShapeLabels
 from denselab.data.read.tree import Tree
 from denselab.errors import DataError
 from denselab.in_words import first_few, number_of
 
-NO_POINTS = np.zeros((0, 2))
 GEOMETRY = frozenset(("x", "points", "vertices", "rle", "imageDataURL"))  # keys of what has a place in the picture
 Region = Mapping[str, Any]
 """One region: its geometry (in per cent), class names, original_width and original_height."""

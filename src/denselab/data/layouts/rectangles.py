@@ -17,7 +17,7 @@ import numpy as np
 from denselab.data.item import Found, Item
 from denselab.data.layouts.drawn import BOX_ALONE, boxes_left_out
 from denselab.data.read.polygons import Points
-from denselab.data.read.shapes import Shape, ShapeLabels, corners_of
+from denselab.data.read.shapes import NO_POINTS, Shape, ShapeLabels, corners_of
 from denselab.data.weak_labels import BoxLabels, clipped
 from denselab.errors import DataError
 from denselab.labels import VOID_COLOUR, LabelEntry, LabelSpace
@@ -26,7 +26,6 @@ Rectangles = Literal["masks", "boxes"]
 """What rectangles are. None where nobody says: masks, with a note."""
 MANY = 8  # outlines that are all rectangles by no accident
 ROUNDED = 1.0  # pixel by which a corner may have been rounded
-NO_POINTS = np.zeros((0, 2))
 
 
 def with_rectangles(found: Found, meaning: Rectangles | None, source: Path) -> Found:

@@ -22,7 +22,7 @@ from denselab.data.read.label_table import table_of_names
 from denselab.data.read.lists import csv_rows, read_lines
 from denselab.data.read.names import named, read_names
 from denselab.data.read.polygons import do_rise, starts_and_lengths, starts_mask
-from denselab.data.read.shapes import Shape, ShapeLabels
+from denselab.data.read.shapes import NO_POINTS, Shape, ShapeLabels
 from denselab.data.read.tree import Tree, lies_in, split_in_name, split_of_folders
 from denselab.data.read.yaml_text import in_yaml
 from denselab.errors import DataError
@@ -37,7 +37,6 @@ TRIED = 256  # rows, at most, of which the starts are read in both ways
 PROBED = 8  # pictures of which both orders are drawn
 SMOOTHER = 0.5  # of the border of one order, that the other has where it is the right one
 MAX_DIGITS = 10  # of the number of a class
-NO_POINTS = np.zeros((0, 2))
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from denselab.data.layouts.folder import item_of, unique_names
 from denselab.data.layouts.json_file import hex_colour
 from denselab.data.layouts.named_pictures import NamedPictures
 from denselab.data.read.polygons import ellipse_points, rectangle_points, turned
-from denselab.data.read.shapes import Shape, ShapeLabels
+from denselab.data.read.shapes import NO_POINTS, Shape, ShapeLabels
 from denselab.data.read.tree import Tree, folder_role, lies_in, split_in_name
 from denselab.data.read.yaml_text import in_yaml
 from denselab.documents import MAX_ANNOTATIONS, Unreadable, open_ordinary, read_bytes
@@ -163,7 +163,7 @@ def _labelme_source(tree: Tree, file: PurePosixPath, root: Element, ids: dict[st
             shapes.append(Shape(ids[name], "polygon", np.array(points)))
         elif mask:
             place = tree.path_inside(PurePosixPath("Masks", *file.parts[1:-1]) / mask, path)
-            shapes.append(Shape(ids[name], "alpha", np.zeros((0, 2)), str(place)))
+            shapes.append(Shape(ids[name], "alpha", NO_POINTS, str(place)))
     shapes.sort(key=lambda shape: -int(shape.mask(size).sum()))
     return ShapeLabels(path, size, tuple(shapes))
 

@@ -36,6 +36,7 @@ LINE_WIDTH = 10.0  # labelme's own converter draws lines this wide (labelme/util
 POINT_RADIUS = 5.0  # and points with this radius
 CUT_SHARE = 0.5  # of a shape; more of it outside the picture is no shape at its border
 SLIGHT = 16.0  # pixels of area by which an outline and its pixels may differ
+NO_POINTS: Points = np.zeros((0, 2))  # of a shape whose data say where it is
 UNDRAWABLE = (KeyError, TypeError, ValueError, IndexError, OverflowError)  # what a shape of another form leads to
 
 ShapeKind = Literal[
