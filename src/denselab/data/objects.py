@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from denselab.data.dataset import Dataset
+from denselab.data.feed.weight_map import connected_instances
 from denselab.data.item import FileLabels, Item
 from denselab.data.read.images import read_label_pixels
 from denselab.data.read.shapes import ObjectMasks, PanopticLabels, ShapeLabels, two_valued_mask
@@ -81,11 +82,7 @@ def _numbers(item: Item, labels: LabelMap) -> NDArray[np.int32]:
 
 def regions(labels: LabelMap) -> NDArray[np.int32]:
     """(H, W) int32: connected regions of one class each, from 1; pixels that meet at a corner are connected."""
-    numbers = np.zeros(labels.shape, np.int32)
-    for index in np.unique(labels):
-        found, _ = ndimage.label(labels == index, structure=np.ones((3, 3)))
-        numbers = np.where(found > 0, found + numbers.max(initial=0), numbers).astype(np.int32)
-    return numbers
+    return connected_instances(labels, background=None, ignore_index=-1)  # those of ignored pixels too
 
 
 def _stacked(masks: Sequence[Path], size: tuple[int, ...]) -> NDArray[np.int32]:
