@@ -50,6 +50,13 @@ def enlarged(boxes: Boxes, factor: float) -> Boxes:
     return np.concatenate([low, np.ceil(boxes[:, 2:] + grown - 1e-9)], axis=1).astype(np.int64)
 
 
+def clipped(boxes: Boxes, size: tuple[int, int]) -> Boxes:
+    """The parts of the boxes within a picture of (height, width); boxes wholly outside are dropped."""
+    limit = np.array([size[0], size[1], size[0], size[1]])
+    inside = np.clip(boxes, 0, limit)
+    return np.asarray(inside[(sides(inside) > 0).all(axis=1)])
+
+
 def overlaps(first: Boxes, second: Boxes) -> NDArray[np.float64]:
     """(N, M) intersection over union of each pair of boxes."""
     low = np.maximum(first[:, None, :2], second[None, :, :2])
