@@ -280,6 +280,21 @@ def test_a_second_form_is_of_the_same_model(exported_folder: Path, enlarged: byt
         form.logits(PICTURE[None])
 
 
+@pytest.mark.parametrize("runtime", ["onnx", "openvino"])
+def test_a_graph_that_does_not_run_on_a_picture_is_refused(
+    runtime: Any, nearest_graph: Any, exported_folder: Path
+) -> None:
+    """One that somebody fixed to a height ended a command as a fault of ours, in the runtime's own words alone."""
+    fixed = onnx.ModelProto()
+    fixed.CopyFrom(nearest_graph)
+    fixed.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 17
+    write_folder(exported_folder, {**read_folder(exported_folder), "model.onnx": fixed.SerializeToString()})
+    opened = open_folder(exported_folder, engine=runtime)
+    assert opened.logits(PICTURE[None, :17]).shape == (1, 4, 17, 56)
+    with pytest.raises(CheckpointError, match=r"model.onnx does not run on a picture of 40x56 .*17"):
+        opened.logits(PICTURE[None])
+
+
 def test_the_hub_is_asked_once_for_a_model(exported_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was asked whether the model is an ensemble, and then once more for the model."""
     asked: list[str] = []

@@ -89,6 +89,22 @@ def digest_of(runtime: str, *parts: bytes) -> str:
     return digest.hexdigest()
 
 
+@contextmanager
+def as_refusal(source: str, pictures: Pictures) -> Iterator[None]:
+    """Turn what a runtime says of a graph that does not run on these pictures into CheckpointError, or MemoryError."""
+    try:
+        with memory_errors():
+            yield
+    except MemoryError:
+        raise
+    except Exception as error:  # the runtimes' own kinds, which share no base
+        height, width = pictures.shape[1:3]
+        raise CheckpointError(
+            f"{source} does not run on a picture of {height}x{width} (height x width): "
+            f"{' '.join(str(error).split())}; export it again"
+        ) from None
+
+
 @dataclass(frozen=True)
 class GraphEngine:
     """See engine.Engine.
@@ -111,7 +127,7 @@ class GraphEngine:
     def logits(self, pictures: Pictures) -> Scores:
         """(B, K, h, w) float32 logits of (B, h, w, 3) uint8 pictures at their own size.
 
-        Raises MemoryError, and CheckpointError for a graph that is not the config's.
+        Raises MemoryError, and CheckpointError for a graph that is not the config's or does not run on this size.
         """
         return self._scores(pictures, LOGITS)
 
