@@ -50,6 +50,8 @@ def test_runs_by_brute_force(order):
         ("30 9", "reach pixel 38"),
         ("1 2 3", "3 numbers"),
         ("x 2", "not whole"),
+        (f"2 {2**63 - 1}", "more than any picture has pixels"),
+        (f"1 {2**63 - 1} 5 1", "more than any picture has pixels"),
     ],
 )
 def test_wrong_runs_are_refused(text, message):
@@ -143,6 +145,17 @@ def test_starts_that_are_counted_from_the_run_before(masks, write, tmp_path):
     assert np.array_equal(data.items[1].source.ids() > 0, masks[1])
     assert not data.items[2].source.ids().any()
     assert any("counted from the end of the run before" in note for note in data.notes)
+
+
+def test_one_row_that_is_wrong_among_those_is_named(masks, write, tmp_path):
+    """Of long tables some rows are looked at; any other that could not be read ended the reading without its file."""
+    a, b = map(counted_from_before, masks)
+    lines = [f"a, {a}", *(f"b, {b}" if n == 0 else f"b, {a}" for n in range(256)), "c, 1 2 3"]
+    write("train-rle.csv", "ImageId, EncodedPixels\n" + "\n".join([lines[0], lines[-1], *lines[1:-1]]) + "\n")
+    data = open_dataset(tmp_path)
+    assert any("counted from the end of the run before" in note for note in data.notes)
+    with pytest.raises(DataError, match="train-rle.csv: 3 numbers"):
+        data.items[2].source.ids()
 
 
 def test_one_row_that_does_not_rise_changes_no_other(masks, write, tmp_path):

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import struct
 import zlib
 
 import numpy as np
@@ -17,6 +18,14 @@ CLASSES = [
     {"title": "road", "shape": "any", "color": "#00FF00"},
 ]
 HOLED = {"exterior": [[0, 0], [8, 0], [8, 6], [0, 6]], "interior": [[[2, 2], [4, 2], [4, 4], [2, 4]]]}
+IHDR = struct.pack(">4sIIBBBBB", b"IHDR", 2**15, 10**5, 8, 0, 0, 0, 0)
+CLAIMS = (
+    b"\x89PNG\r\n\x1a\n"
+    + struct.pack(">I", 13)
+    + IHDR
+    + struct.pack(">I", zlib.crc32(IHDR))
+    + struct.pack(">I4sI", 0, b"IDAT", 0)
+)
 
 
 def bitmap(mask, mode="L"):
@@ -82,6 +91,15 @@ def test_an_unknown_class_is_named(project, tmp_path, write):
 def test_a_damaged_bitmap_is_named(project, tmp_path, write):
     write("ds1/ann/a.jpg.json", annotation(thing("car", "bitmap", bitmap={"data": "AAAA", "origin": [0, 0]})))
     with pytest.raises(DataError, match=r"a\.jpg\.json: a bitmap holds no PNG"):
+        open_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"\0" * 2**24, CLAIMS], ids=["unpacks to 16 MB", "claims 3 * 10^9 pixels"])
+def test_a_bitmap_is_no_larger_than_its_picture(project, tmp_path, write, content):
+    """A text of 1 MB could unpack to 1 GB, and a claim beyond Pillow's limit was a fault of ours."""
+    packed = base64.b64encode(zlib.compress(content)).decode()
+    write("ds1/ann/a.jpg.json", annotation(thing("car", "bitmap", bitmap={"data": packed, "origin": [0, 0]})))
+    with pytest.raises(DataError, match=r"a\.jpg\.json: a bitmap holds no PNG .*(unpacks to more than|pixels)"):
         open_dataset(tmp_path)
 
 

@@ -17,7 +17,7 @@ def test_by_hand():
     )
     bits += "0" * (-len(bits) % 8)
     stream = [int(bits[i : i + 8], 2) for i in range(0, len(bits), 8)]
-    assert unpacked(stream).tolist() == [9, 9, 9, 9, 9, 1, 2]
+    assert unpacked(stream, 7).tolist() == [9, 9, 9, 9, 9, 1, 2]
 
 
 @given(arrays.arrays(np.bool_, st.tuples(st.integers(1, 7), st.integers(1, 9))))
@@ -29,5 +29,11 @@ def test_what_is_cut_short_or_of_another_size_is_refused(packed_mask):
     stream = packed_mask(np.eye(4, dtype=bool))
     with pytest.raises(DataError, match="ends within a number"):
         brush_mask(stream[:-3], (4, 4))
-    with pytest.raises(DataError, match="64 values, but the picture has 4x5"):
+    with pytest.raises(DataError, match="64 values, but the picture has 80 "):
         brush_mask(stream, (4, 5))
+
+
+def test_a_claim_of_more_values_than_the_picture_has_takes_no_memory():
+    """32 bits claim up to 2^32 of them, 2 GB, before any was read; blocks that repeat one filled them from 100 kB."""
+    with pytest.raises(DataError, match="4294967295 values, but the picture has 64 "):
+        brush_mask([255] * 9, (4, 4))

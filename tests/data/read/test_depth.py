@@ -1,6 +1,7 @@
 """Depth: decided once for a data set, the same in every format, and not by one dead pixel."""
 
 import struct
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -232,6 +233,22 @@ def test_every_filter_of_png_is_undone(tmp_path, interlaced):
     assert np.array_equal(deep_png_pixels(tmp_path / "a.png"), pixels)
     high = np.array(Image.open(tmp_path / "a.png"))
     assert np.array_equal(high, pixels >> 8), "Pillow, which keeps the high bytes, reads the same file"
+
+
+def test_a_deep_png_is_unpacked_no_further_than_its_pixels(tmp_path):
+    """What was packed behind them was unpacked too: 50 MB of zeros are 50 kB in a file."""
+    pixels = np.arange(24, dtype=np.uint16).reshape(2, 4, 3)
+    content = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    packed = zlib.compress(content + bytes(5 * 10**7))
+    parts = [(b"IHDR", struct.pack(">IIBBBBB", 4, 2, 16, 2, 0, 0, 0)), (b"IDAT", packed)]
+    written = b"".join(struct.pack(">I", len(data)) + name + data + bytes(4) for name, data in parts)
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + written)
+    tracemalloc.start()
+    found = deep_png_pixels(tmp_path / "a.png")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert np.array_equal(found, pixels)
+    assert peak < 5 * 10**6
 
 
 def test_signed_numbers_of_16_bits(tmp_path):

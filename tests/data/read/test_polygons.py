@@ -155,6 +155,13 @@ def test_runs_are_whole_numbers(runs):
         runs_mask(runs, (2, 2))
 
 
+@pytest.mark.parametrize("runs", [[2**62] * 4 + [4], [2**63 - 1, 2**63 - 1, 6]])
+def test_the_sum_of_run_lengths_does_not_overflow(runs):
+    """Their sum is 4 in 64 bits, as many as the mask has pixels: numpy then wrote beyond it."""
+    with pytest.raises(DataError, match="a run of [0-9]{19} pixels, but the mask has 2x2 = 4"):
+        runs_mask(runs, (2, 2))
+
+
 def test_a_run_length_that_never_ends_is_refused():
     """Each group made the number longer: a text of some megabytes took hours."""
     with pytest.raises(DataError, match="a number of more than 60 bits among the run lengths"):

@@ -180,7 +180,11 @@ def _from_the_first_pixel(item: Item) -> Item:
 
 
 def _absolute(text: str) -> str:
-    starts, lengths = starts_and_lengths(text)
+    """Runs that are no runs stay as they are: `check` names the row."""
+    try:
+        starts, lengths = starts_and_lengths(text)
+    except DataError:
+        return text
     first = 1 + np.cumsum(starts) + np.cumsum(lengths) - lengths
     return " ".join(map(str, np.stack([first, lengths], axis=1).ravel()))
 

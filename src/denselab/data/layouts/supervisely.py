@@ -5,7 +5,6 @@ the earlier. Pixels without an object are background. https://docs.supervisely.c
 """
 
 import base64
-import binascii
 import io
 import zlib
 from pathlib import PurePosixPath
@@ -22,10 +21,13 @@ from denselab.data.layouts.json_file import hex_colour, read_json, split_in_path
 from denselab.data.read.images import PICTURE_SUFFIXES
 from denselab.data.read.label_table import table_of_names
 from denselab.data.read.names import named
+from denselab.data.read.opening import MAX_PIXELS
 from denselab.data.read.shapes import Shape, ShapeLabels
 from denselab.data.read.tree import SPLIT_WORDS, Tree
 from denselab.errors import DataError
 from denselab.in_words import first_few, number_of
+
+HEADERS = 2**16  # bytes of a PNG that are no pixels
 
 
 def find_supervisely(tree: Tree) -> Found | None:
@@ -50,9 +52,9 @@ def find_supervisely(tree: Tree) -> Found | None:
             missing.append(str(file))
             continue
         data = read_json(tree.path(file))
-        shapes = [_shape(tree, file, thing, ids) for thing in data["objects"]]
-        left_out += shapes.count(None)
         size = (int(data["size"]["height"]), int(data["size"]["width"]))
+        shapes = [_shape(tree, file, thing, ids, size) for thing in data["objects"]]
+        left_out += shapes.count(None)
         source = ShapeLabels(tree.path(file), size, tuple(shape for shape in shapes if shape is not None))
         items.append(item_of(tree, image, source, _split_of(data, image)))
     if not items:
@@ -91,7 +93,9 @@ def _split_of(data: dict[str, Any], image: PurePosixPath) -> str | None:
     return named_split or split_in_path(image.parent)
 
 
-def _shape(tree: Tree, file: PurePosixPath, thing: dict[str, Any], ids: dict[str, int]) -> Shape | None:
+def _shape(
+    tree: Tree, file: PurePosixPath, thing: dict[str, Any], ids: dict[str, int], size: tuple[int, int]
+) -> Shape | None:
     """An object as a shape; None for one without an area."""
     title, kind = str(thing.get("classTitle")), str(thing.get("geometryType"))
     if title not in ids:
@@ -100,7 +104,7 @@ def _shape(tree: Tree, file: PurePosixPath, thing: dict[str, Any], ids: dict[str
             "export the project again"
         )
     if kind in ("bitmap", "alpha_mask"):
-        patch = bitmap(thing["bitmap"]["data"], str(tree.path(file)))
+        patch = bitmap(thing["bitmap"]["data"], size, str(tree.path(file)))
         return Shape(ids[title], "patch", np.array([thing["bitmap"]["origin"]], dtype=np.float64), patch)
     outline = thing.get("points")
     exterior = outline.get("exterior", []) if isinstance(outline, dict) else []
@@ -115,14 +119,28 @@ def _shape(tree: Tree, file: PurePosixPath, thing: dict[str, Any], ids: dict[str
     return Shape(ids[title], "point", points) if kind == "point" else None
 
 
-def bitmap(text: str, where: str) -> NDArray[np.bool_]:
+def bitmap(text: str, size: tuple[int, int], where: str) -> NDArray[np.bool_]:
     """(h, w) mask of a bitmap: base64 of a zlib-packed PNG, grey or palette, or RGBA whose alpha is the mask.
 
-    where: the file to name in messages. Raises DataError where it holds no picture.
+    size: (H, W) of the picture that it lies in
+    where: the file to name in messages
+    Raises DataError where it holds no picture, or a larger one than that.
     """
     try:
-        with PillowImage.open(io.BytesIO(zlib.decompress(base64.b64decode(text)))) as picture:
+        most = min(size[0] * size[1], MAX_PIXELS)
+        with PillowImage.open(io.BytesIO(_inflated(base64.b64decode(text), 5 * most + HEADERS))) as picture:
+            if picture.size[0] * picture.size[1] > most:
+                raise ValueError(f"it claims {picture.size[1]}x{picture.size[0]} pixels (height x width)")
             pixels = np.array(picture.convert("RGBA") if picture.mode in ("RGBA", "LA") else picture)
-    except (OSError, binascii.Error, ValueError, zlib.error) as error:
+    except (OSError, ValueError, zlib.error, PillowImage.DecompressionBombError) as error:
         raise DataError(f"{where}: a bitmap holds no PNG ({error}); export the project again") from None
     return np.asarray((pixels[..., 3] if pixels.ndim == 3 and pixels.shape[2] == 4 else pixels) > 0)
+
+
+def _inflated(packed: bytes, most: int) -> bytes:
+    """What was packed by zlib. Raises ValueError for more bytes than `most`: a short text may unpack to any size."""
+    inflate = zlib.decompressobj()
+    content = inflate.decompress(packed, most)
+    if not inflate.eof:
+        raise ValueError(f"it is cut, or unpacks to more than {most:,} bytes")
+    return content

@@ -15,14 +15,12 @@ from denselab.errors import DataError
 
 def brush_mask(packed: Sequence[int], size: tuple[int, int]) -> NDArray[np.bool_]:
     """(H, W) mask of packed bytes 0..255. Raises DataError where they end too early or are of another size."""
-    values = unpacked(packed)
-    if len(values) != 4 * size[0] * size[1]:
-        raise DataError(f"a brush mask of {len(values)} values, but the picture has {size[0]}x{size[1]}, each RGBA")
+    values = unpacked(packed, 4 * size[0] * size[1])
     return np.asarray(values.reshape(*size, 4)[..., 3] > 0)
 
 
-def unpacked(packed: Sequence[int]) -> NDArray[np.uint8]:
-    """(N,) uint8 values of a packed stream."""
+def unpacked(packed: Sequence[int], expected: int) -> NDArray[np.uint8]:
+    """(expected,) uint8 values of a packed stream. Raises DataError where it claims another number of them."""
     bits = np.unpackbits(np.asarray(packed, dtype=np.uint8))
     powers = 1 << np.arange(31, -1, -1, dtype=np.int64)
     position = 0
@@ -35,8 +33,10 @@ def unpacked(packed: Sequence[int]) -> NDArray[np.uint8]:
         return int(bits[position - count : position] @ powers[32 - count :])
 
     total, width = take(32), take(5) + 1
+    if total != expected:
+        raise DataError(f"a brush mask of {total} values, but the picture has {expected} (height x width x RGBA)")
     lengths = [take(4) + 1 for _ in range(4)]
-    values, done = np.zeros(min(total, 2**31), dtype=np.uint8), 0
+    values, done = np.zeros(total, dtype=np.uint8), 0
     while done < total:
         repeated = take(1)
         end = min(done + take(lengths[take(2)]) + 1, total)

@@ -31,13 +31,13 @@ def deep_png_pixels(path: Path) -> NDArray[np.uint16]:
     try:
         chunks = list(_chunks(path))
         width, height, _, kind, _, _, interlaced = struct.unpack(">IIBBBBB", chunks[0][1])
-        content = zlib.decompress(b"".join(data for name, data in chunks if name == b"IDAT"))
         pixels = np.empty((height, width, CHANNELS[kind]), dtype=np.uint16)
-        start = 0
-        for x, y, step_x, step_y in ADAM7 if interlaced else WHOLE:
-            part = pixels[y::step_y, x::step_x]
-            if part.size:
-                start += _unpack(content, start, part)
+        parts = [pixels[y::step_y, x::step_x] for x, y, step_x, step_y in (ADAM7 if interlaced else WHOLE)]
+        parts = [part for part in parts if part.size]
+        packed = b"".join(data for name, data in chunks if name == b"IDAT")
+        content, start = _inflated(packed, sum(map(_bytes_of, parts))), 0
+        for part in parts:
+            start += _unpack(content, start, part)
     except (zlib.error, struct.error, IndexError, KeyError, ValueError) as error:
         raise damaged(path, error) from None
     return pixels
@@ -72,6 +72,21 @@ def _chunks(path: Path, until: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
                 return
             yield name, file.read(length)
             file.seek(4, 1)
+
+
+def _inflated(packed: bytes, needed: int) -> bytes:
+    """What pixels of so many bytes were packed to, and no more: a small file may unpack to any size."""
+    inflate = zlib.decompressobj()
+    content = inflate.decompress(packed, needed + 1)
+    if len(content) <= needed and not inflate.eof:
+        raise ValueError("it ends within its pixels")
+    return content
+
+
+def _bytes_of(pixels: NDArray[np.uint16]) -> int:
+    """How many bytes the filtered rows of (H, W, C) take."""
+    height, width, channels = pixels.shape
+    return int(height * (1 + 2 * width * channels))
 
 
 def _unpack(content: bytes, start: int, out: NDArray[np.uint16]) -> int:

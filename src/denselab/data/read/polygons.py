@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from denselab.data.read.opening import MAX_PIXELS
 from denselab.errors import DataError
 
 Points = NDArray[np.float64]
@@ -140,6 +141,8 @@ def runs_mask(runs: Sequence[int], size: Size) -> NDArray[np.bool_]:
     if (lengths != written).any() or lengths.min(initial=0) < 0:
         raise DataError("a run length is negative or no whole number")
     total = size[0] * size[1]
+    if (longest := int(lengths.max(initial=0))) > total:  # the sum of such could be any number: 64 bits overflow
+        raise DataError(f"a run of {longest} pixels, but the mask has {size[0]}x{size[1]} = {total}")
     if lengths.sum() != total:
         raise DataError(
             f"run lengths cover {int(lengths.sum())} pixels, but the mask has {size[0]}x{size[1]} = {total}"
@@ -177,6 +180,8 @@ def starts_and_lengths(text: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]
         raise DataError(f"run lengths {text[:40]!r} are not whole numbers") from None
     if len(numbers) % 2:
         raise DataError(f"{len(numbers)} numbers; start and length alternate, so that their number is even")
+    if (largest := int(np.abs(numbers.astype(np.float64)).max(initial=0))) > MAX_PIXELS:  # sums would overflow
+        raise DataError(f"run lengths hold {largest}, more than any picture has pixels")
     return numbers[0::2], numbers[1::2]
 
 
