@@ -142,12 +142,30 @@ def test_files_that_data_yaml_names(mixed: Path) -> None:
         ("boxes.json", "{}", "no COCO json of boxes"),
         ("boxes.json", '{"images": [{"id": 1}], "annotations": [{"bbox": [0, 0, 1, 1]}]}', "has another form"),
         ("boxes.json", coco({"e.png": [(3, [0, 0, 1, 1])]}), "category_id 3 is in no category"),
+        (
+            "boxes.json",
+            coco({"e.png": [(1, [0, float("nan"), 1, 1])]}),
+            "a box of 'dog' in images/e.png is not of finite",
+        ),
+        (
+            "boxes.json",
+            coco({"e.png": [(1, [0, 0, float("inf"), 1])]}),
+            "a box of 'dog' in images/e.png is not of finite",
+        ),
     ],
 )
 def test_what_is_refused(mixed: Path, name: str, text: str, told: str) -> None:
     (mixed / name).write_text(text)
     with pytest.raises(DataError, match=told):
         open_dataset(mixed)
+
+
+def test_boxes_that_hold_no_pixel_are_told(mixed: Path) -> None:
+    """Corners in the other order, or a picture of another size: all of it was background, without a word."""
+    boxes = {"e.png": [(1, [0.0, 0, 2, 2]), (1, [5.0, 5, -3, -3])], "f.png": [(1, [90.0, 90, 9, 9])]}
+    (mixed / "boxes.json").write_text(coco(boxes))
+    told = "2 pictures with boxes turned about or outside, which hold no pixel and are left out: images/e, images/f"
+    assert told in open_dataset(mixed).notes
 
 
 def test_without_any_mask_nothing_can_be_scored(save: Save, photo: Any, tmp_path: Path) -> None:

@@ -20,11 +20,20 @@ def weak_items(records: Sequence[NamedWeak], items: Sequence[Item], space: Label
     taken = {item.image.resolve(): has_mask(item) for item in items}
     masked = sum(taken.get(record.image.resolve(), False) for record in records)
     found: dict[object, Item] = {}
+    lost: list[str] = []
     for record in sorted(records, key=lambda record: record.boxes is None):
         place = record.image.resolve()
         if place not in taken and place not in found:
-            found[place] = Item(record.name, record.image, _source(record, space), record.split)
+            source = _source(record, space)
+            found[place] = Item(record.name, record.image, source, record.split)
+            if isinstance(source, BoxLabels) and len(source.boxes) < len(record.boxes or ()):
+                lost.append(record.name)
     notes = []
+    if lost:
+        told = number_of(len(lost), "picture")
+        notes.append(
+            f"{told} with boxes turned about or outside, which hold no pixel and are left out: {first_few(lost)}"
+        )
     if masked:
         files = first_few(dict.fromkeys(record.file.name for record in records))
         notes.append(f"{number_of(masked, 'picture')} of {files} with a mask too: the mask counts")

@@ -9,6 +9,7 @@ where a line has none of these. A csv may have one column per class with 0 and 1
 ...]}.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -148,7 +149,13 @@ class Pictures:
 
 
 def named_weak(tree: Tree, picture: PurePosixPath, file: Path, split: str | None, **what: Any) -> NamedWeak:
-    """What a file says of a picture; its split as told, else by the folders of the picture."""
+    """What a file says of a picture; its split as told, else by the folders of the picture.
+
+    Raises DataError for a box with a corner that is not finite.
+    """
+    for label, corners in what.get("boxes") or ():
+        if not all(map(math.isfinite, corners)):
+            raise DataError(f"{file}: a box of {label!r} in {picture} is not of finite numbers; correct or remove it")
     name = str(picture.with_suffix(""))
     return NamedWeak(tree.path(picture), name, file, split or split_of_folders(picture), **what)
 
