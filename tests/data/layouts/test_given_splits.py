@@ -302,6 +302,17 @@ def test_a_table_tells_what_belongs_together(save, photo, write, tmp_path, colum
     assert f"pictures of one {column} (metadata.csv) belong together" in data.notes
 
 
+def test_a_picture_in_rows_of_several_groups_is_told(save, photo, write, tmp_path):
+    """The last row won without a word, so that the frames of one patient could train and be measured."""
+    for number in range(6):
+        save(f"images/{number}.png", photo(seed=number))
+        save(f"masks/{number}.png", [[0, 1] * 4] * 6)
+    rows = [f"{n}.png,{n // 2}" for n in range(6)]
+    write("metadata.csv", "image,patient\n" + "\n".join([*rows, "1.png,2", "5.png,2"]))
+    data = open_dataset(tmp_path)
+    assert "pictures of one patient (metadata.csv) belong together; of several the first counts: images/1" in data.notes
+
+
 def test_a_column_of_one_value_or_of_as_many_as_pictures_tells_nothing(save, photo, write, tmp_path):
     for number in range(4):
         save(f"images/{number}.png", photo(seed=number))

@@ -9,6 +9,7 @@ from denselab.data.read.lists import TABLE_SUFFIXES, csv_rows, items_by_key, pos
 from denselab.data.read.split_tables import candidates, header_of
 from denselab.data.read.tree import Tree
 from denselab.errors import DataError
+from denselab.in_words import first_few
 
 KINDS = ("patient", "subject", "sequence", "video", "case", "lesion", "slide", "scene", "donor", "clip")
 ENDS = ("", "_id", "id", "_name", "_number")
@@ -25,10 +26,16 @@ def grouped_by_table(tree: Tree, items: Sequence[Item]) -> tuple[tuple[Item, ...
         column, rows = _rows(tree, file)
         if not rows or share_known([name for name, _ in rows], by_key) <= 0.5:
             continue
-        groups = {position: value for name, value in rows for position in positions_of([name], by_key)}
+        groups: dict[int, str] = {}
+        several: dict[str, None] = {}
+        for name, value in rows:
+            for position in positions_of([name], by_key):
+                if groups.setdefault(position, value) != value:
+                    several[items[position].name] = None
         if 1 < len(set(groups.values())) < len(groups):
             told = tuple(replace(item, group=item.group or groups.get(n, "")) for n, item in enumerate(items))
-            return told, f"pictures of one {column} ({file}) belong together"
+            more = f"; of several the first counts: {first_few(several)}" if several else ""
+            return told, f"pictures of one {column} ({file}) belong together{more}"
     return tuple(items), ""
 
 
