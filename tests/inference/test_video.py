@@ -2,6 +2,7 @@
 
 import csv
 import json
+import struct
 import sys
 import tracemalloc
 from dataclasses import replace
@@ -199,6 +200,20 @@ def coded(path: Path) -> Path:
             film.mux(stream.encode(frame.reformat(format="yuvj420p")))
         film.mux(stream.encode())
     return path
+
+
+@pytest.mark.parametrize(
+    ("matrix", "size"), [((0, 1, 0, -1, 0, 0, 0, 0, 1), (48, 32)), ((0,) * 9, (32, 48))], ids=["a quarter", "zeros"]
+)
+def test_a_film_is_turned_as_its_matrix_says(tmp_path: Path, matrix: tuple[int, ...], size: tuple[int, int]) -> None:
+    """One of zeros turned every frame by a quarter: no angle at all came as a number far below 0."""
+    whole = bytearray(coded(tmp_path / "a.mp4").read_bytes())
+    place = whole.find(b"tkhd") + 44  # after version and flags, five numbers of 32 bits, and 16 bytes
+    assert struct.unpack_from(">9i", whole, place) == (2**16, 0, 0, 0, 2**16, 0, 0, 0, 2**30)
+    struct.pack_into(">9i", whole, place, *(n * 2**16 for n in matrix[:8]), matrix[8] * 2**30)
+    (tmp_path / "a.mp4").write_bytes(whole)
+    with open_film(str(tmp_path / "a.mp4")) as opened:
+        assert {frame.image.shape[:2] for frame in opened.read()} == {size}
 
 
 def test_what_is_no_film_is_told(engine: TorchEngine, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """boxes.html: the boxes drawn, the prediction as they are added, two models side by side."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from denselab.inference.instances import InstanceWise
 from denselab.inspection.explanation import explain
 from denselab.proposals.boxes import areas
 from denselab.report.boxes_page import PAGE, drawn, write_boxes
+from denselab.report.earlier import earlier
 
 
 def picture() -> np.ndarray:
@@ -35,6 +37,13 @@ def test_models_of_other_classes_are_not_compared(models: tuple[Path, Path], eng
     explanation = explain(load_engine(models[0], "cpu"), picture(), quiet=True)
     with pytest.raises(ConfigError, match="`against`: the model knows the classes ground, red"):
         write_boxes(explanation, None, engine, tmp_path, "photo.jpg")  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_pipe_in_the_place_of_an_earlier_page_is_not_waited_for(tmp_path: Path) -> None:
+    """`explain --out` read the page that lay there, and from a pipe for ever."""
+    os.mkfifo(tmp_path / PAGE)
+    assert earlier(tmp_path / PAGE) == set()
 
 
 def test_boxes_are_added_by_size_and_end_as_the_prediction(models: tuple[Path, Path]) -> None:

@@ -67,7 +67,7 @@ class Film:
                 if number % every:
                     continue
                 image = decoded.to_ndarray(format="rgb24")
-                turns = round(getattr(decoded, "rotation", 0) / 90) % 4
+                turns = _quarter_turns(getattr(decoded, "rotation", 0))
                 image = np.ascontiguousarray(np.rot90(image, turns)) if turns else image
                 yield Frame(number, image, decoded.pts, Fraction(decoded.time_base or stream.time_base))
         except av.FFmpegError as error:
@@ -76,6 +76,11 @@ class Film:
                 raise DataError(f"{self.name}: no frame can be decoded ({error.strerror}); save it as MP4") from None
         if not is_camera(self.name):
             self.ends = cut_short(Path(self.name)) or self.ends
+
+
+def _quarter_turns(degrees: float) -> int:
+    """How often a frame is turned; a matrix of zeros, which some cameras write, gives a number that is no angle."""
+    return round(degrees / 90) % 4 if abs(degrees) <= 180 else 0
 
 
 def _av() -> Any:

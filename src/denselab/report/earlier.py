@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from denselab.documents import MAX_ANNOTATIONS, read_text
 from denselab.report.html import Html
 
 LISTED = re.compile(r"<!-- beside it: (.*?) -->")
@@ -19,7 +20,7 @@ def listing(names: Iterable[str]) -> Html:
 def earlier(page: Path) -> set[Path]:
     """The pictures that the page at this path lists; none where there is no page."""
     try:
-        found = LISTED.search(page.read_text(encoding="utf-8"))
+        found = LISTED.search(read_text(page, MAX_ANNOTATIONS))
     except (OSError, ValueError):
         return set()
     return {page.with_name(name) for name in found[1].split() if NAME.fullmatch(name)} if found else set()
