@@ -28,6 +28,7 @@ PLAN, RUNS, MEASURED, FAILED = "plan.json", "runs", "measured", ".failed.json"
 FORMAT = 1
 DEFAULT_MODELS = ("deeplabv3plus", "unet", "segnet", "fcn8s")  # one of each family
 DEFAULT_BUDGET = ("time", 600.0)  # seconds for each run
+MOST_FOLDS = 1000  # each of them is a run of every network
 DURATIONS = frozenset({"save_every"})  # keys whose words need a unit
 OWN_KEYS = frozenset({"data", "model", "encoder", "seed", "device", "stages", *LENGTHS})  # of the comparison itself
 
@@ -113,8 +114,8 @@ class Plan:
             raise ConfigError(f"`split` {self.split!r}; use {' or '.join(get_args(Split))}")
         if not self.seeds:
             raise ConfigError("`seeds`: none was given; 0 is usual")
-        if self.folds == 1 or self.folds < 0:
-            raise ConfigError(f"`folds` {self.folds}; use 2 or more, 5 is usual, or 0 for the data's own split")
+        if self.folds == 1 or not 0 <= self.folds <= MOST_FOLDS:
+            raise ConfigError(f"`folds` {self.folds}; use 2 to {MOST_FOLDS}, 5 is usual, or 0 for the data's own split")
         if self.folds and self.split != "val":
             raise ConfigError("`split` test with `folds`: folds hold out each picture once; leave one of the two out")
         if "plain" not in self.ways or not set(self.ways) <= set(ALL_WAYS):
