@@ -1,10 +1,12 @@
 """Data sets of others: odd pictures, annotations that claim or reach too far, pipes, names, closed folders."""
 
+import base64
 import ctypes
 import json
 import os
 import struct
 import unicodedata
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -103,6 +105,18 @@ def _runs(height: int, counts: list[int], twice: bool = False) -> str:
     return json.dumps({"images": images, "categories": [{"id": 1, "name": "a"}], "annotations": [mask]})
 
 
+def _supervisely(root: Path) -> None:
+    packer = zlib.compressobj(1)
+    packed = b"".join(packer.compress(bytes(2**26)) for _ in range(24)) + packer.flush()
+    bitmap = {"data": base64.b64encode(packed).decode(), "origin": [0, 0]}
+    thing = {"classTitle": "a", "geometryType": "bitmap", "bitmap": bitmap}
+    picture(root / "ds" / "img" / "p1.png")
+    (root / "ds" / "ann").mkdir(parents=True)
+    (root / "meta.json").write_text(json.dumps({"classes": [{"title": "a"}]}))
+    told = {"size": {"height": 48, "width": 64}, "tags": [], "objects": [thing]}
+    (root / "ds" / "ann" / "p1.png.json").write_text(json.dumps(told))
+
+
 def _panoptic(root: Path) -> None:
     picture(root / "images" / "a.png", 4, 4)
     (root / "annotations" / "panoptic_train").mkdir(parents=True)
@@ -154,7 +168,9 @@ def _annotations(bench: Bench) -> Iterator[Check]:
         "COCO of depth 100,000": (lambda root: _coco(root, "[" * 100_000), "annotations.json"),
         "COCO run lengths of 10^18 pixels": (lambda root: _coco(root, _runs(10**9, [0, 10**18])), "1000000000"),
         "COCO run lengths below 0": (lambda root: _coco(root, _runs(48, [-5, 3077])), "negative"),
+        "COCO run lengths whose sum overflows": (lambda root: _coco(root, _runs(48, [2**62] * 4 + [3072])), "a run of"),
         "COCO, two pictures of one id": (lambda root: _coco(root, _runs(48, [0, 3072], twice=True)), "same id"),
+        "Supervisely bitmap that unpacks to 1.6 GB": (_supervisely, "unpacks"),
         "panoptic file outside": (_panoptic, "outside"),
         "LabelMe of 20,000 x 20,000": (lambda root: _labelme(root, "size"), "20000"),
         "LabelMe mask of 40,000 x 40,000": (lambda root: _labelme(root, "mask"), "p1.json"),
