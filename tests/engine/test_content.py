@@ -8,8 +8,6 @@ import torch
 from tests.conftest import NearestColour
 
 from denselab.engine.content import content_of
-from denselab.engine.engine import Pictures
-from denselab.engine.enlarge import Scores
 from denselab.engine.graph_engine import GraphEngine, Run, digest_of
 from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import CheckpointError
@@ -103,16 +101,3 @@ def test_a_graph_of_another_model_is_refused(engine: TorchEngine) -> None:
             graph.logits(pictures)
         with pytest.raises(CheckpointError, match=words):
             graph.coarse(pictures)
-
-
-def test_a_graph_that_fails_is_told_of_by_its_file(engine: TorchEngine) -> None:
-    """One with a fixed height ended `predict` as a fault of ours, in the runtime's own words."""
-
-    def run(pictures: Pictures, output: str) -> Scores:
-        raise RuntimeError("Got invalid dimensions for input: pictures\n index: 1 Got: 4 Expected: 64")
-
-    graph = GraphEngine(engine.spec, "cpu", run, outputs=("logits", "coarse_2"), source="m.onnx")
-    words = r"m\.onnx fails on a picture of 4x6 \(Got invalid dimensions for input: pictures\); export it again"
-    for compute in (graph.logits, graph.coarse):
-        with pytest.raises(CheckpointError, match=words):
-            compute(np.zeros((1, 4, 6, 3), np.uint8))

@@ -89,22 +89,6 @@ def digest_of(runtime: str, *parts: bytes) -> str:
     return digest.hexdigest()
 
 
-@contextmanager
-def as_refusal(source: str, pictures: Pictures) -> Iterator[None]:
-    """Turn what a runtime says of a graph that does not run on these pictures into CheckpointError, or MemoryError."""
-    try:
-        with memory_errors():
-            yield
-    except MemoryError:
-        raise
-    except Exception as error:  # the runtimes' own kinds, which share no base
-        height, width = pictures.shape[1:3]
-        raise CheckpointError(
-            f"{source} does not run on a picture of {height}x{width} (height x width): "
-            f"{' '.join(str(error).split())}; export it again"
-        ) from None
-
-
 @dataclass(frozen=True)
 class GraphEngine:
     """See engine.Engine.
@@ -148,9 +132,12 @@ class GraphEngine:
         except (MemoryError, DenseLabError):
             raise
         except Exception as error:  # the runtimes' own kinds, which share no base
-            size = "x".join(map(str, pictures.shape[1:3]))
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise CheckpointError(f"{self.source} fails on a picture of {size} ({reason}); export it again") from error
+            height, width = pictures.shape[1:3]
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise CheckpointError(
+                f"{self.source} does not run on a picture of {height}x{width} (height x width): {reason}; "
+                "export it again"
+            ) from error
         if scores.shape[1] != self.spec.label_space.num_classes:
             raise CheckpointError(
                 f"{self.source} gives {scores.shape[1]} scores a pixel, but the config beside it has "

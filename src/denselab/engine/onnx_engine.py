@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from denselab.engine.engine import Pictures
 from denselab.engine.enlarge import Scores
-from denselab.engine.graph_engine import PICTURES, GraphEngine, Runs, as_refusal, digest_of, is_ours, once, thread_count
+from denselab.engine.graph_engine import PICTURES, GraphEngine, Runs, digest_of, is_ours, once, thread_count
 from denselab.engine.onnx_file import interface, refuse_external_data, with_output
 from denselab.engine.spec import ModelSpec
 from denselab.errors import CheckpointError, ConfigError, MissingExtra, install
@@ -47,13 +47,7 @@ def onnx_engine(
 
     def make(output: str, callers: int) -> Callable[[], Callable[[Pictures], Scores]]:
         session = onnx_session(with_output(document(), output), source, used, callers)
-
-        def run(pictures: Pictures) -> Scores:
-            with as_refusal(source, pictures):
-                found: Scores = session.run([output], {PICTURES: pictures})[0]
-            return found
-
-        return lambda: run
+        return lambda: lambda pictures: session.run([output], {PICTURES: pictures})[0]
 
     runs = Runs(make)
     return OnnxEngine(spec, used, runs.beside(1), digest, tuple(outputs), runs.beside, source)

@@ -13,7 +13,7 @@ import numpy as np
 
 from denselab.engine.engine import Pictures
 from denselab.engine.enlarge import Scores
-from denselab.engine.graph_engine import PICTURES, GraphEngine, Runs, as_refusal, digest_of, is_ours, once, thread_count
+from denselab.engine.graph_engine import PICTURES, GraphEngine, Runs, digest_of, is_ours, once, thread_count
 from denselab.engine.onnx_file import refuse_external_data
 from denselab.engine.spec import ModelSpec
 from denselab.errors import CheckpointError, ConfigError, MissingExtra, install
@@ -63,16 +63,15 @@ def openvino_engine(
         wanted = whole.output(output).get_node().input_value(0)  # nothing that only another output needs
         part = import_openvino().Model([wanted], whole.get_parameters())
         compiled = compile_graph(part, source, precision, callers)
-        return lambda: _runner(compiled.create_infer_request(), source)  # a request serves one thread at a time
+        return lambda: _runner(compiled.create_infer_request())  # a request serves one thread at a time
 
     runs = Runs(make)
     return OpenVINOEngine(spec, "cpu", runs.beside(1), digest, tuple(outputs), runs.beside, source)
 
 
-def _runner(request: Any, source: str) -> Callable[[Pictures], Scores]:
+def _runner(request: Any) -> Callable[[Pictures], Scores]:
     def run(pictures: Pictures) -> Scores:
-        with as_refusal(source, pictures):
-            found: Scores = request.infer({PICTURES: np.ascontiguousarray(pictures)}, share_inputs=True)[0]
+        found: Scores = request.infer({PICTURES: np.ascontiguousarray(pictures)}, share_inputs=True)[0]
         return found
 
     return run
