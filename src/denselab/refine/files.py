@@ -103,7 +103,7 @@ def _refuse_results(image: Path, probs: Path, out: Path) -> None:
     meant = next((probs / name for name in ("probs", "labels") if (probs / name).is_dir()), None)
     if meant is not None and read_table(probs / TABLE) is not None:
         line = shlex.join(["denselab", "refine", str(image), str(meant), "--out", str(out)])
-        more = "" if meant.name == "probs" else "; `predict --probs npz` writes probabilities, which tell more"
+        more = "" if meant.name == "probs" else "; `denselab predict --probs npz` writes probabilities, which tell more"
         raise DataError(f"{probs} is a folder of results, with what to refine in {meant}: `{line}`{more}")
 
 
