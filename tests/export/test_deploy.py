@@ -11,6 +11,7 @@ import onnx
 import pytest
 
 import denselab
+from denselab.data.read.many_files import spread
 from denselab.engine.onnx_engine import onnx_engine
 from denselab.engine.openvino_engine import multiplies_bfloat16
 from denselab.engine.torch_engine import TorchEngine
@@ -19,7 +20,7 @@ from denselab.export import deploy
 from denselab.export.deploy import export
 from denselab.export.int8 import ROUNDED_MIOU, quantised
 from denselab.export.parity import Parity, largest_difference, parity, require_bfloat16, require_float
-from denselab.export.pictures import check_pictures, spread
+from denselab.export.pictures import check_pictures
 
 PERFECT = Parity("pictures", 3, 0.0, 1.0, 0.0, 0.5, 0.5, 1.0)
 
@@ -265,8 +266,8 @@ def test_pictures_without_the_models_labels(engine: TorchEngine, monkeypatch: py
 
 
 def test_spread_takes_first_and_last() -> None:
-    assert spread(list(range(11)), 3) == [0, 5, 10]  # type: ignore[arg-type]
-    assert spread([1, 2], 3) == [1, 2]  # type: ignore[arg-type]
+    assert spread(list(range(11)), 3) == [0, 5, 10]
+    assert spread([1, 2], 3) == [1, 2]
 
 
 def test_layers_that_hurt_stay_in_float_and_are_named(graph: Any, pixelwise: TorchEngine) -> None:

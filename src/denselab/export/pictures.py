@@ -15,6 +15,7 @@ from denselab.data import Dataset, Item
 from denselab.data.dataset import open_as_named
 from denselab.data.draw.synthetic import write_synthetic
 from denselab.data.feed.resize import resize_image
+from denselab.data.read.many_files import spread
 from denselab.data.recorded import Recorded, divided, read_recorded
 from denselab.data.seen import seen_of
 from denselab.engine.spec import ModelSpec
@@ -153,10 +154,3 @@ def _are_of(recorded: Recorded, place: Path) -> bool:
         return bool(recorded.splits_in(open_as_named(place)))
     except DataError:
         return False
-
-
-def spread(items: Sequence[Item], most: int) -> list[Item]:
-    """Up to `most` of the items, evenly spread over them."""
-    if len(items) <= most:
-        return list(items)
-    return [items[int(place)] for place in np.linspace(0, len(items) - 1, most)]
