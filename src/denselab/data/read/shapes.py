@@ -246,7 +246,7 @@ class PanopticLabels:
         pixels = read_label_pixels(self.path)
         if pixels.ndim != 3:
             raise DataError(f"{self.path}: a panoptic picture is RGB, this one is grey; take the original file")
-        return colour_codes(pixels[..., ::-1])  # blue counts most
+        return colour_codes(pixels[..., 2::-1])  # blue counts most
 
     def ids(self) -> NDArray[Any]:
         numbers = self.numbers()
