@@ -160,7 +160,7 @@ def test_a_hub_id(no_hub: Path, tmp_path: Path) -> None:
     [
         ("test_resnet", "atuo", r"pretrained=atuo: no such file; give auto, yes, no, a file of weights, or a hub id"),
         ("test_resnet", "runs/w.pth", r"pretrained=runs/w\.pth: no such file; give auto"),
-        ("test_resnet", "./w", r"no such file; give auto"),
+        ("test_resnet", "./no-such-weights", r"no such file; give auto"),
         ("test_resnet", "~nobody-here/w.pth", r"no such file; give auto"),
         ("test_resnet", "x" * 300 + ".pth", r"no such file; give auto"),
         ("test_resnet", "someone/weights", r"no weights from the hub's someone/weights: HF_HUB_OFFLINE is set"),
