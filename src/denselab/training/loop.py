@@ -341,11 +341,11 @@ def _finished(job: Job, session: Session) -> str:
         return "signal"
     untrained = session.state.step == 0  # even if the set-up alone has used up the time, one step is made
     if not untrained and _agreed(session, session.budget.progress(session.state.step)) >= 1.0:
-        return _length_of(job, session)
+        return length_of(job, session)
     return ""
 
 
-def _length_of(job: Job, session: Session) -> str:
+def length_of(job: Job, session: Session) -> str:
     """Which of LENGTHS ended a run that is over."""
     if session.budget.ended_by_time(session.state.step):
         return "time"

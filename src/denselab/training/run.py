@@ -14,7 +14,6 @@ from accelerate.state import AcceleratorState
 from torch.optim import Optimizer
 
 from denselab.config import Settings
-from denselab.config.settings import LENGTHS
 from denselab.console import Progress, progress
 from denselab.data.dataset import Dataset
 from denselab.data.feed.loading import steps_per_epoch
@@ -26,7 +25,7 @@ from denselab.regions.kept import kept_in
 from denselab.run_folder import MODEL, REGIONS, SUMMARY, find_model_folder
 from denselab.training.budget import make_budget
 from denselab.training.job import Job
-from denselab.training.loop import Session, keep_model, signals_noted, train
+from denselab.training.loop import Session, keep_model, length_of, signals_noted, train
 from denselab.training.measured_again import record_content, take_up_changes
 from denselab.training.optim import make_optimizer
 from denselab.training.plan import Plan, plan_run, require_affordable, say_plan, write_head
@@ -130,9 +129,8 @@ def _say_if_finished(job: Job, session: Session) -> None:
     """Where a resumed run has no step left, say what is done in its place: its report is written again."""
     step, waiting = session.state.step, session.state.loss_count  # for the last validation
     if step and not waiting and session.budget.progress(step) >= 1.0:
-        length = next(key for key in LENGTHS if getattr(job.config, key) is not None)
         session.records.say(
-            f"the run is finished: nothing is left to train; for more give a larger `{length}`. "
+            f"the run is finished: nothing is left to train; for more give a larger `{length_of(job, session)}`. "
             "Its model is measured again for the report"
         )
 
