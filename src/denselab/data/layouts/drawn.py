@@ -2,7 +2,7 @@
 
 import difflib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,11 @@ def noting_lines(found: Found) -> Found:
         return found
     note = f"{' and '.join(told)}, as labelme does: they have no area; redraw them as polygons for another width"
     return replace(found, notes=(*found.notes, note))
+
+
+def numbered(names: Iterable[str]) -> dict[str, int]:
+    """{name: id} by rising name, from 1: 0 is what has no shape."""
+    return {name: number for number, name in enumerate(sorted(set(names)), start=1)}
 
 
 def overlaps(order: str, names: Sequence[str]) -> str:

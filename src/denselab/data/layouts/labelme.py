@@ -6,24 +6,25 @@ labelme's own converter does. Pixels without a shape are background (id 0).
 
 import re
 from collections import Counter
+from collections.abc import Mapping
+from functools import partial
 from os.path import normpath
 from pathlib import PurePosixPath
 from typing import Any
 
-import numpy as np
-
-from denselab.data.item import Found, Item, NamedLabel
-from denselab.data.layouts.drawn import joined_items, overlaps
-from denselab.data.layouts.folder import item_of, unique_names, without_item
-from denselab.data.layouts.json_file import is_near_root, read_json, split_in_path
-from denselab.data.read.images import PICTURE_SUFFIXES, picture_size
+from denselab.data.item import Found, NamedLabel
+from denselab.data.layouts.annotated import Annotated, LeftOut, found_drawn, pairs
+from denselab.data.layouts.drawn import overlaps
+from denselab.data.layouts.json_file import is_near_root, read_json
+from denselab.data.read.images import PICTURE_SUFFIXES
 from denselab.data.read.label_table import table_of_names
 from denselab.data.read.lists import read_lines
 from denselab.data.read.names import name_list, named, read_names
-from denselab.data.read.shapes import Shape, ShapeKind, ShapeLabels
+from denselab.data.read.polygons import Size
+from denselab.data.read.shapes import Shape, ShapeKind
 from denselab.data.read.tree import Tree
 from denselab.errors import DataError
-from denselab.in_words import first_few, number_of
+from denselab.in_words import first_few
 
 KINDS: dict[str, ShapeKind] = {
     "polygon": "polygon", "rectangle": "rectangle", "circle": "circle", "line": "line", "linestrip": "line",
@@ -36,48 +37,33 @@ NUMBERED = re.compile(r"^(.*\D)-\d+$")
 
 def find_labelme(tree: Tree) -> Found | None:
     """Pictures that a labelme json names or shares its stem with; None without such a json."""
-    found = [
+    files = [
         (f, data) for f in tree.with_suffix(".json") if is_near_root(f) and _is_labelme(data := read_json(tree.path(f)))
     ]
-    if not found:
+    if not files:
         return None
-    nameless = sum(not _name(shape) for _, data in found for shape in data["shapes"])
-    found = [(f, {**data, "shapes": [shape for shape in data["shapes"] if _name(shape)]}) for f, data in found]
-    labels, notes = _label_ids(tree, {_name(s) for _, data in found for s in data["shapes"]})
-    by_name = {label.name: label.id for label in labels}
-    items: list[Item] = []
-    missing: list[str] = []
-    for file, data in found:
-        image = _picture_of(tree, file, data)
-        if image is None:
-            missing.append(str(file))
-            continue
-        source = _source(tree, file, data, image, by_name)
-        items.append(item_of(tree, image, source, split_in_path(image.parent)))
-    if not items:
-        raise DataError(
-            f"{tree.root}: no picture beside {first_few(missing)}; put the pictures beside their json files"
-            + ", or write out those within them (labelme_export_json FILE)" * any(d.get("imageData") for _, d in found)
+    used = {name for _, data in files for shape in data["shapes"] if (name := _name(shape))}
+    labels, notes = _label_ids(tree, used)
+    drawn = sorted(filter(None, {name.strip("_ ") for name in used}))
+    notes.append(overlaps("in the order of the json, the later shape covers the earlier", drawn))
+    annotated = [
+        Annotated(
+            file,
+            _picture_of(tree, file, data),
+            things=data["shapes"],
+            size=(data.get("imageHeight"), data.get("imageWidth")),
         )
-    items, joined = joined_items(items)
-    notes += joined
-    drawn = sorted({name for _, data in found for s in data["shapes"] if (name := _name(s).strip("_ "))})
-    notes += [overlaps("in the order of the json, the later shape covers the earlier", drawn)]
-    bare = sum(shape.get("shape_type") in NO_AREA for _, data in found for shape in data["shapes"])
-    if bare:
-        notes.append(f"{number_of(bare, 'shape')} without an area (cuboids), left out")
-    if nameless:
-        notes.append(f"{number_of(nameless, 'shape')} without a label, left out")
-    if missing:
-        notes.append(f"{number_of(len(missing), 'json file')} without a picture: {first_few(missing)}")
-    lonely = without_item(tree, (f for f in tree.pictures if len(f.parts) == 1), items)
-    return Found(
-        "labelme json",
-        unique_names(items),
-        table_of_names(labels),
-        encoding_text="shapes of labelme",
-        notes=tuple(notes),
-        without_label=lonely,
+        for file, data in files
+    ]
+    within = any(data.get("imageData") for _, data in files)
+    return found_drawn(
+        tree,
+        annotated,
+        partial(_shape, {label.name: label.id for label in labels}),
+        Found("labelme json", (), table_of_names(labels), encoding_text="shapes of labelme", notes=tuple(notes)),
+        among=[f for f in tree.pictures if len(f.parts) == 1],
+        way="put the pictures beside their json files"
+        + ", or write out those within them (labelme_export_json FILE)" * within,
     )
 
 
@@ -87,7 +73,7 @@ def _is_labelme(data: Any) -> bool:
     )
 
 
-def _name(shape: dict[str, Any]) -> str:
+def _name(shape: Mapping[str, Any]) -> str:
     """The label of a shape; "" where it has none."""
     return str(shape.get("label") or "").strip()
 
@@ -137,22 +123,13 @@ def _picture_of(tree: Tree, file: PurePosixPath, data: dict[str, Any]) -> PurePo
     return same[0] if len(same) == 1 else None
 
 
-def _source(
-    tree: Tree, file: PurePosixPath, data: dict[str, Any], image: PurePosixPath, by_name: dict[str, int]
-) -> ShapeLabels:
-    path = tree.path(file)
-    told = bool(data.get("imageHeight") and data.get("imageWidth"))
-    size = (int(data["imageHeight"]), int(data["imageWidth"])) if told else picture_size(tree.path(image))
-    shapes = []
-    for shape in (shape for shape in data["shapes"] if shape.get("shape_type") not in NO_AREA):
-        kind = KINDS.get(str(shape.get("shape_type") or "polygon"))
-        if kind is None:
-            raise DataError(
-                f"{path}: shape_type {shape.get('shape_type')!r}; known are {', '.join(KINDS)}: redraw or remove it"
-            )
-        try:
-            points = np.asarray(shape["points"], dtype=np.float64).reshape(-1, 2)
-        except (KeyError, TypeError, ValueError):
-            raise DataError(f"{path}: a shape {shape.get('label')!r} without points; redraw or remove it") from None
-        shapes.append(Shape(by_name[_name(shape).strip("_ ")], kind, points, shape.get("mask")))
-    return ShapeLabels(path, size, tuple(shapes), measured=not told)
+def _shape(ids: Mapping[str, int], shape: Mapping[str, Any], _: Size) -> Shape | LeftOut:
+    name, told = _name(shape), shape.get("shape_type")
+    if not name:
+        return LeftOut("shape", "without a label")
+    if told in NO_AREA:
+        return LeftOut("shape", "without an area (cuboids)")
+    kind = KINDS.get(str(told or "polygon"))
+    if kind is None:
+        raise DataError(f"shape_type {told!r}; known are {', '.join(KINDS)}: redraw or remove it")
+    return Shape(ids[name.strip("_ ")], kind, pairs(shape, "points"), shape.get("mask"))
