@@ -155,7 +155,7 @@ def fault(error: Exception) -> str:
     return f"`{error.args[0]}` is missing" if isinstance(error, KeyError) else str(error)
 
 
-def number(record: Mapping[str, Any], key: str) -> float:
+def number_in(record: Mapping[str, Any], key: str) -> float:
     """A number of a record. Raises KeyError where it is missing, ValueError where it is none."""
     try:
         return float(record[key])
@@ -163,7 +163,7 @@ def number(record: Mapping[str, Any], key: str) -> float:
         raise ValueError(f"`{key}` is {record[key]!r}, and no number") from None
 
 
-def pairs(record: Mapping[str, Any], key: str) -> Points:
+def points_in(record: Mapping[str, Any], key: str) -> Points:
     """(N, 2) points of a record. Raises KeyError where they are missing, ValueError where they are none."""
     try:
         return np.asarray(record[key], dtype=np.float64).reshape(-1, 2)

@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from denselab.data.item import Found, NamedLabel
-from denselab.data.layouts.annotated import Annotated, LeftOut, found_drawn, pairs
+from denselab.data.layouts.annotated import Annotated, LeftOut, found_drawn, points_in
 from denselab.data.layouts.drawn import overlaps
 from denselab.data.layouts.json_file import is_near_root, read_json
 from denselab.data.read.images import PICTURE_SUFFIXES
@@ -132,4 +132,4 @@ def _shape(ids: Mapping[str, int], shape: Mapping[str, Any], _: Size) -> Shape |
     kind = KINDS.get(str(told or "polygon"))
     if kind is None:
         raise DataError(f"shape_type {told!r}; known are {', '.join(KINDS)}: redraw or remove it")
-    return Shape(ids[name.strip("_ ")], kind, pairs(shape, "points"), shape.get("mask"))
+    return Shape(ids[name.strip("_ ")], kind, points_in(shape, "points"), shape.get("mask"))

@@ -13,15 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from denselab.data.item import Found, Item
-from denselab.data.layouts.drawn import joined_items, overlaps, table_of_classes
-from denselab.data.layouts.folder import item_of, unique_names, without_item
+from denselab.data.item import Found
+from denselab.data.layouts.annotated import Annotated, LeftOut, found_drawn, number_in
+from denselab.data.layouts.drawn import numbered, overlaps, table_of_classes
 from denselab.data.layouts.json_file import is_near_root, read_json, split_in_path
 from denselab.data.layouts.named_pictures import NamedPictures
-from denselab.data.read.images import picture_size
 from denselab.data.read.lists import csv_rows
-from denselab.data.read.polygons import Points, ellipse_points, rectangle_points
-from denselab.data.read.shapes import Shape, ShapeLabels
+from denselab.data.read.polygons import Points, Size, ellipse_points, rectangle_points
+from denselab.data.read.shapes import Shape
 from denselab.data.read.tree import Tree
 from denselab.data.read.yaml_text import in_yaml
 from denselab.documents import parse_json, read_text
@@ -32,7 +31,6 @@ CLASS_WORDS = ("class", "label", "name", "category", "type", "object")  # attrib
 NO_CLASS = "object"  # of a region without an attribute
 CELLS = ("region_shape_attributes", "region_attributes")  # columns of a csv, each with json in its cells
 VERSION_3 = "# Exported using VGG Image Annotator"  # the first line of a csv of version 3
-LAYOUT = "VIA"
 Region = Mapping[str, Any]
 
 
@@ -47,38 +45,27 @@ def find_via(tree: Tree) -> Found | None:
         return None
     regions = [region for _, data in files for entry in data for region in _regions(entry)]
     attribute = _class_attribute(tree, regions)
-    names = sorted({_class_of(region, attribute) for region in regions})
-    ids = {name: number for number, name in enumerate(names, start=1)}
+    ids = numbered(_class_of(region, attribute) for region in regions)
+
+    def draw(region: Region, _: Size) -> Shape | LeftOut:
+        return _shape(region["shape_attributes"], ids[_class_of(region, attribute)])
+
     pictures = NamedPictures(tree)
-    items: list[Item] = []
-    missing: list[str] = []
-    for file, data in files:
-        for entry in data:
-            image = _picture_of(file, str(entry["filename"]), pictures)
-            if image is None:
-                missing.append(str(entry["filename"]))
-                continue
-            shapes = [s for r in _regions(entry) if (s := _shape(tree, file, r, ids[_class_of(r, attribute)]))]
-            source = ShapeLabels(tree.path(file), picture_size(tree.path(image)), tuple(shapes), measured=True)
-            split = split_in_path(file) or split_in_path(image.parent)
-            items.append(item_of(tree, image, source, split))
-    if not items:
-        raise DataError(
-            f"{tree.root}: none of the pictures of {first_few(str(f) for f, _ in files)} is there "
-            f"({first_few(missing)}); put them beside it"
+    annotated = [
+        Annotated(
+            file,
+            _picture_of(file, str(entry["filename"]), pictures),
+            name=str(entry["filename"]) or "(no name)",
+            things=_regions(entry),
+            split=split_in_path(file),
         )
-    items, twice = joined_items(items)
-    notes = [
-        f"labels from {first_few(str(f) for f, _ in files)} (VIA)",
-        *_notes(regions, attribute, names, missing),
-        *twice,
-        *pictures.notes(),
+        for file, data in files
+        for entry in data
     ]
-    lonely = without_item(tree, pictures.files, items)
-    table = table_of_classes(ids)
-    return Found(
-        LAYOUT, unique_names(items), table, encoding_text="shapes of VIA", notes=tuple(notes), without_label=lonely
-    )
+    notes = [f"labels from {first_few(str(f) for f, _ in files)} (VIA)", *_notes(regions, attribute), *pictures.notes()]
+    notes.append(overlaps("in the order of the json, the later region covers the earlier", list(ids)))
+    found = Found("VIA", (), table_of_classes(ids), encoding_text="shapes of VIA", notes=tuple(notes))
+    return found_drawn(tree, annotated, draw, found, among=pictures.files)
 
 
 def _entries(tree: Tree, file: PurePosixPath) -> list[dict[str, Any]]:
@@ -181,43 +168,32 @@ def _picture_of(file: PurePosixPath, name: str, pictures: NamedPictures) -> Pure
     return next(iter(near or found), None)
 
 
-def _shape(tree: Tree, file: PurePosixPath, region: Region, label_id: int) -> Shape | None:
-    """A region as a shape; None for a single point."""
-    outline = region["shape_attributes"]
+def _shape(outline: Mapping[str, Any], label_id: int) -> Shape | LeftOut:
     kind = str(outline["name"])
     if kind in ("polygon", "polyline"):
         points = np.stack([outline["all_points_x"], outline["all_points_y"]], axis=1).astype(np.float64)
         return Shape(label_id, "polygon" if kind == "polygon" else "line", points)
     if kind == "rect":
-        x, y = float(outline["x"]), float(outline["y"])
-        return Shape(label_id, "rectangle", rectangle_points(x, y, x + outline["width"], y + outline["height"]))
+        x, y, width, height = (number_in(outline, key) for key in ("x", "y", "width", "height"))
+        return Shape(label_id, "rectangle", rectangle_points(x, y, x + width, y + height))
     if kind in ("circle", "ellipse"):
         return Shape(label_id, "polygon", _round(outline))
     if kind == "point":
-        return None
-    raise DataError(f"{tree.path(file)}: a region {kind!r}; redraw it as a polygon or remove it")
+        return LeftOut("point", "without an area")
+    raise DataError(f"a region {kind!r}; redraw it as a polygon or remove it")
 
 
 def _round(outline: Mapping[str, Any]) -> Points:
     """The outline of a circle (r) or of an ellipse (rx, ry, turned by theta in radians)."""
-    rx, ry = (float(outline.get(key, outline.get("r", 0.0))) for key in ("rx", "ry"))
-    turn = float(np.rad2deg(float(outline.get("theta", 0.0))))
-    return ellipse_points(float(outline["cx"]), float(outline["cy"]), rx, ry, turn)
+    rx, ry = (number_in(outline, key if key in outline else "r") for key in ("rx", "ry"))
+    turn = float(np.rad2deg(number_in(outline, "theta"))) if "theta" in outline else 0.0
+    return ellipse_points(number_in(outline, "cx"), number_in(outline, "cy"), rx, ry, turn)
 
 
-def _notes(regions: Sequence[Region], attribute: str | None, names: Sequence[str], missing: Sequence[str]) -> list[str]:
-    notes = [
-        f"class from the attribute {attribute!r}"
-        if attribute
-        else "the regions have no attribute: one class, 'object'",
-        overlaps("in the order of the json, the later region covers the earlier", names),
-    ]
-    bare = sum(_class_of(region, attribute) == NO_CLASS for region in regions) if attribute else 0
-    if bare:
-        notes.append(f"{number_of(bare, 'region')} without {attribute!r}: of the class {NO_CLASS!r}")
-    points = sum(region["shape_attributes"]["name"] == "point" for region in regions)
-    if points:
-        notes.append(f"{number_of(points, 'point')} without an area, left out")
-    if missing:
-        notes.append(f"{number_of(len(missing), 'picture')} of the json not found: {first_few(missing)}")
-    return notes
+def _notes(regions: Sequence[Region], attribute: str | None) -> list[str]:
+    """What is said of the classes."""
+    if attribute is None:
+        return ["the regions have no attribute: one class, 'object'"]
+    bare = sum(_class_of(region, attribute) == NO_CLASS for region in regions)
+    told = [f"{number_of(bare, 'region')} without {attribute!r}: of the class {NO_CLASS!r}"] if bare else []
+    return [f"class from the attribute {attribute!r}", *told]
