@@ -132,7 +132,7 @@ def _labels(
             left_out[shape] += 1
     if order is not None:
         try:
-            drawn.sort(key=lambda pair: order(*pair, size))
+            drawn.sort(key=lambda pair: order(pair[0], pair[1], size))
         except (DataError, *MALFORMED) as error:
             raise DataError(f"{place}: {fault(error)}; correct the annotation or take it out") from None
     return ShapeLabels(path, size, tuple(shape for _, shape in drawn), background, measured=told is None)

@@ -5,20 +5,22 @@ without a region are background. https://labelstud.io/guide/export
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import numpy as np
+from numpy.typing import NDArray
 
-from denselab.data.item import Found, Item
-from denselab.data.layouts.drawn import overlaps, table_of_classes
-from denselab.data.layouts.folder import item_of, unique_names, without_item
-from denselab.data.layouts.json_file import is_near_root, read_json, split_in_path
+from denselab.data.item import Found
+from denselab.data.layouts.annotated import Annotated, LeftOut, found_drawn, number_in, points_in
+from denselab.data.layouts.drawn import numbered, overlaps, table_of_classes
+from denselab.data.layouts.json_file import is_near_root, read_json
 from denselab.data.layouts.named_pictures import NamedPictures
 from denselab.data.read.images import PICTURE_SUFFIXES
-from denselab.data.read.polygons import ellipse_points, rectangle_points
-from denselab.data.read.shapes import NO_POINTS, Shape, ShapeLabels
+from denselab.data.read.polygons import Size, ellipse_points, rectangle_points
+from denselab.data.read.shapes import NO_POINTS, Shape
 from denselab.data.read.tree import Tree
 from denselab.errors import DataError
 from denselab.in_words import first_few, number_of
@@ -39,56 +41,43 @@ def find_label_studio_json(tree: Tree) -> Found | None:
     if not files:
         return None
     results = [(file, task, _results(tree, file, task)) for file, data in files for task in data]
-    tasks = [(f, task, None if found is None else [r for r in found if _names(r)]) for f, task, found in results]
-    if not any(found is not None for _, _, found in results):
+    tasks = [(file, task, regions) for file, task, regions in results if regions is not None]
+    listed = first_few(str(f) for f, _ in files)
+    if not tasks:
         raise DataError(
-            f"{tree.root}: no task of {first_few(str(f) for f, _ in files)} has an annotation, and predictions are not "
+            f"{tree.root}: no task of {listed} has an annotation, and predictions are not "
             "taken for labels; submit annotations in Label Studio and export again"
         )
-    drawn = [region for _, _, regions in tasks for region in regions or () if not _is_point(region)]
-    names = sorted({name for region in drawn for name in _names(region)})
-    ids = {name: number for number, name in enumerate(names, start=1)}
+    drawn = [region for _, _, regions in tasks for region in regions if not _is_point(region)]
+    ids = numbered(name for region in drawn for name in _names(region))
     pictures = NamedPictures(tree)
-    items: list[Item] = []
-    missing: list[str] = []
-    for file, task, regions in tasks:
-        if regions is None:
-            continue
-        image = _picture_of(file, task, pictures)
-        if image is None:
-            missing.append(_address(task) or f"task {task.get('id')}")
-            continue
-        source = _source(tree, file, image, regions, ids)
-        items.append(item_of(tree, image, source, split_in_path(image.parent)))
-    if not items:
-        raise DataError(
-            f"{tree.root}: none of the pictures of {files[0][0]} is there ({first_few(missing)}); put them beside it"
-        )
-    notes = [f"labels from {first_few(str(f) for f, _ in files)} (Label Studio); the rest is background"]
-    notes.append(overlaps("in the order of the regions, the later on top", names))
-    notes += [*_left_out([found for _, _, found in results]), *pictures.notes()]
-    if missing:
-        notes.append(f"{number_of(len(missing), 'picture')} of the json not found: {first_few(missing)}")
-    lonely = without_item(tree, pictures.files, items)
-    table = table_of_classes(ids)
+    annotated = [_annotated(tree, file, task, regions, pictures) for file, task, regions in tasks]
+    notes = [f"labels from {listed} (Label Studio); the rest is background", *pictures.notes()]
+    notes.append(overlaps("in the order of the regions, the later on top", list(ids)))
+    if len(tasks) < len(results):
+        notes.append(f"{number_of(len(results) - len(tasks), 'task')} without an annotation, left out")
     text = "shapes of Label Studio"
-    return Found(
-        "Label Studio json", unique_names(items), table, encoding_text=text, notes=tuple(notes), without_label=lonely
-    )
+    found = Found("Label Studio json", (), table_of_classes(ids), encoding_text=text, notes=tuple(notes))
+    return found_drawn(tree, annotated, partial(_shape, ids), found, among=pictures.files)
 
 
-def _left_out(results: Sequence[list[Region] | None]) -> list[str]:
-    """What is said of regions and tasks that are not drawn. results: of each task, None where nobody annotated it."""
-    done = [found for found in results if found is not None]
-    points = sum(_is_point(region) for found in done for region in found if _names(region))
-    nameless = sum(map(_nameless, done))
-    bare = len(results) - len(done)
-    counts = (
-        (points, "point", "without an area"),
-        (nameless, "region", "without a class"),
-        (bare, "task", "without an annotation"),
-    )
-    return [f"{number_of(count, noun)} {lack}, left out" for count, noun, lack in counts if count]
+def _annotated(
+    tree: Tree, file: PurePosixPath, task: Mapping[str, Any], regions: Sequence[Region], pictures: NamedPictures
+) -> Annotated:
+    """What a task says; each of its things is a region with one of its classes, or with None."""
+    image = _picture_of(file, task, pictures)
+    turned = next((r for r in regions if r.get("image_rotation") and _names(r)), None)
+    if image is not None and turned is not None:
+        raise DataError(
+            f"{tree.path(file)}: {image} was turned by {turned['image_rotation']} degrees while it was annotated; "
+            "turn it back in Label Studio and export again"
+        )
+    named_ones = {region.get("id") for region in regions if _names(region)} - {None}
+    things: list[tuple[Region, str | None]] = [(region, name) for region in regions for name in _names(region)]
+    things += [(r, None) for r in regions if not (_names(r) or GEOMETRY.isdisjoint(r) or r.get("id") in named_ones)]
+    first = next((region for region, name in things if name), {})
+    size = (first.get("original_height"), first.get("original_width"))
+    return Annotated(file, image, _address(task) or f"task {task.get('id')}", things, size)
 
 
 def _is_export(data: Any) -> bool:
@@ -128,13 +117,6 @@ def _results(tree: Tree, file: PurePosixPath, task: Mapping[str, Any]) -> list[R
     return [{**r, **r["value"]} for r in done[0].get("result") or [] if isinstance(r.get("value"), dict)]
 
 
-def _nameless(results: Sequence[Region]) -> int:
-    """How many of them have a place in the picture, and no class, also not in a result of the same id."""
-    named_ones = {region.get("id") for region in results if _names(region)} - {None}
-    placed = [region for region in results if not GEOMETRY.isdisjoint(region) and not _names(region)]
-    return sum(region.get("id") not in named_ones for region in placed)
-
-
 def _annotator(annotation: Mapping[str, Any]) -> int | None:
     person = annotation.get("completed_by")
     person = person.get("id") if isinstance(person, dict) else person
@@ -169,52 +151,43 @@ def _picture_of(file: PurePosixPath, task: Mapping[str, Any], pictures: NamedPic
     return found[0] if found else None
 
 
-def _source(
-    tree: Tree, file: PurePosixPath, image: PurePosixPath, regions: Sequence[Region], ids: Mapping[str, int]
-) -> ShapeLabels:
-    from denselab.data.read.images import picture_size
-
-    path = tree.path(file)
-    turned = next((r for r in regions if r.get("image_rotation")), None)
-    if turned is not None:
-        raise DataError(
-            f"{path}: {image} was turned by {turned['image_rotation']} degrees while it was annotated; "
-            "turn it back in Label Studio and export again"
-        )
-    first = regions[0] if regions else None
-    size = (int(first["original_height"]), int(first["original_width"])) if first else picture_size(tree.path(image))
-    drawn = [region for region in regions if not _is_point(region)]
-    shapes = [_shape(path, region, ids[name], size) for region in drawn for name in _names(region)]
-    return ShapeLabels(path, size, tuple(shapes))
-
-
 def _is_point(region: Region) -> bool:
     return region.get("type") in ("keypointlabels", "keypoint") or "keypointlabels" in region
 
 
-def _shape(path: Any, region: Region, label_id: int, size: tuple[int, int]) -> Shape:
-    to_pixels = np.array([size[1], size[0]]) / 100.0
+def _shape(ids: Mapping[str, int], thing: tuple[Region, str | None], size: Size) -> Shape | LeftOut:
+    region, name = thing
+    if name is None:
+        return LeftOut("region", "without a class")
+    if _is_point(region):
+        return LeftOut("point", "without an area")
+    label_id, to_pixels = ids[name], np.array([size[1], size[0]]) / 100.0
     if region.get("format") == "rle" or "rle" in region:
         return Shape(label_id, "brush", NO_POINTS, region["rle"])
     if "imageDataURL" in region:  # a bit mask: a picture of the size of the whole
         return Shape(label_id, "mask", np.zeros((1, 2)), str(region["imageDataURL"]).rpartition(",")[2])
     if "vertices" in region:
-        corners = np.array([[float(point["x"]), float(point["y"])] for point in region["vertices"]])
+        corners = np.array([[number_in(point, "x"), number_in(point, "y")] for point in region["vertices"]])
         return Shape(label_id, "polygon" if region.get("closed") else "line", corners * to_pixels)
     if "points" in region:
-        return Shape(label_id, "polygon", np.asarray(region["points"], dtype=np.float64) * to_pixels)
-    x, y = np.array([region.get("x", 0.0), region.get("y", 0.0)], dtype=np.float64) * to_pixels
-    degrees = float(region.get("rotation") or 0.0)
+        return Shape(label_id, "polygon", points_in(region, "points") * to_pixels)
     if "radiusX" in region:
-        rx, ry = np.array([region["radiusX"], region["radiusY"]], dtype=np.float64) * to_pixels
-        return Shape(label_id, "polygon", ellipse_points(x, y, rx, ry, degrees))
+        (x, y), (rx, ry) = _pair(region, "x", "y") * to_pixels, _pair(region, "radiusX", "radiusY") * to_pixels
+        return Shape(label_id, "polygon", ellipse_points(x, y, rx, ry, _degrees(region)))
     if {"x", "y", "width", "height"} <= region.keys():
-        width, height = np.array([region["width"], region["height"]], dtype=np.float64) * to_pixels
-        corners = rectangle_points(0, 0, width, height)
-        angle = np.deg2rad(degrees)  # about the upper left corner, as Label Studio turns boxes
+        corners = rectangle_points(0, 0, *(_pair(region, "width", "height") * to_pixels))
+        angle = np.deg2rad(_degrees(region))  # about the upper left corner, as Label Studio turns boxes
         turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-        return Shape(label_id, "rectangle", corners @ turn + np.array([x, y]))
+        return Shape(label_id, "rectangle", corners @ turn + _pair(region, "x", "y") * to_pixels)
     raise DataError(
-        f"{path}: a region of type {region.get('type')!r}, which has no area here; "
-        "redraw it as a brush, polygon, box or ellipse"
+        f"a region of type {region.get('type')!r}, which has no area here; redraw it as a brush, polygon, box or "
+        "ellipse"
     )
+
+
+def _pair(region: Region, x: str, y: str) -> NDArray[np.float64]:
+    return np.array([number_in(region, x), number_in(region, y)])
+
+
+def _degrees(region: Region) -> float:
+    return number_in(region, "rotation") if region.get("rotation") else 0.0
