@@ -65,7 +65,7 @@ def _annotated(
     tree: Tree, file: PurePosixPath, task: Mapping[str, Any], regions: Sequence[Region], pictures: NamedPictures
 ) -> Annotated:
     """What a task says; each of its things is a region with one of its classes, or with None."""
-    image = _picture_of(file, task, pictures)
+    image = pictures.one(_file_name(_address(task)), file)
     turned = next((r for r in regions if r.get("image_rotation") and _names(r)), None)
     if image is not None and turned is not None:
         raise DataError(
@@ -141,14 +141,6 @@ def _file_name(address: str) -> str:
     parts = urlsplit(address)
     local = parse_qs(parts.query).get("d", [""])[0]
     return PurePosixPath(unquote(local or parts.path).replace("\\", "/")).name
-
-
-def _picture_of(file: PurePosixPath, task: Mapping[str, Any], pictures: NamedPictures) -> PurePosixPath | None:
-    name = _file_name(_address(task))
-    found = pictures.of(name)
-    if len(found) > 1:
-        raise DataError(f"{file}: {name} may be {first_few(map(str, found))}; give each picture its own name")
-    return found[0] if found else None
 
 
 def _is_point(region: Region) -> bool:

@@ -2,10 +2,12 @@
 
 import re
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 from denselab.data.read.pairing import same_name
 from denselab.data.read.tree import Tree, lies_in
+from denselab.errors import DataError
 from denselab.in_words import first_few, number_of
 
 UPLOAD = re.compile(r"^[0-9a-f]{8}-")  # what an upload to Label Studio puts before the name of a file
@@ -18,8 +20,9 @@ class NamedPictures:
     and by its suffix, where the pictures were converted. Pictures in folders of results are none.
     """
 
-    def __init__(self, tree: Tree) -> None:
-        self.files = [f for f in tree.pictures if not lies_in(f, "other")]
+    def __init__(self, tree: Tree, files: Iterable[PurePosixPath] | None = None) -> None:
+        """files: in which to look; None for all."""
+        self.files = [f for f in (tree.pictures if files is None else files) if not lies_in(f, "other")]
         self._exact: dict[str, list[PurePosixPath]] = defaultdict(list)
         self._alike: dict[str, list[PurePosixPath]] = defaultdict(list)
         self._renamed: dict[str, PurePosixPath] = {}
@@ -42,6 +45,13 @@ class NamedPictures:
             if len(found) == 1 and UPLOAD.sub("", meant.name) != found[0].name:
                 self._renamed[meant.name] = found[0]
         return _nearest(found, meant)
+
+    def one(self, name: str, file: PurePosixPath) -> PurePosixPath | None:
+        """The picture of a name; None where there is none. Raises DataError, naming `file`, where it may be several."""
+        found = self.of(name)
+        if len(found) > 1:
+            raise DataError(f"{file}: {name} may be {first_few(map(str, found))}; give each picture its own name")
+        return found[0] if found else None
 
     def notes(self) -> list[str]:
         """What is said of the pictures that were found under another name."""
