@@ -38,7 +38,7 @@ class Annotated:
     things: drawn on it, as they stand in the file; the later covers the earlier
     size: height and width as they stand in the file; the picture is measured where one of them is missing
     split: where the file tells it; else the folders of the picture do
-    labels: in place of things that have to be drawn
+    labels: makes the labels of a picture of this size, where they are not drawn from things
     """
 
     file: PurePosixPath
@@ -47,7 +47,7 @@ class Annotated:
     things: Sequence[Any] = ()
     size: tuple[Any, Any] = (None, None)
     split: str | None = None
-    labels: LabelSource | None = None
+    labels: Callable[[Size], LabelSource] | None = None
 
 
 class LeftOut(NamedTuple):
@@ -94,7 +94,7 @@ def found_drawn(
         if one.image is None:
             missing.append(one)
             continue
-        labels = one.labels or _labels(tree, one, one.image, draw, order, background, left_out)
+        labels = _labels(tree, one, one.image, draw, order, background, left_out)
         items.append(item_of(tree, one.image, labels, one.split or split_in_path(one.image.parent)))
     if not items:
         raise DataError(f"{tree.root}: {_nowhere(missing)}; {way}")
@@ -112,12 +112,17 @@ def _labels(
     order: Order | None,
     background: int,
     left_out: Counter[LeftOut],
-) -> ShapeLabels:
-    """The shapes of a picture; what is left out is counted. Raises DataError naming file, picture and shape."""
+) -> LabelSource:
+    """The labels of a picture; what is left out is counted. Raises DataError naming file, picture and shape."""
     path = tree.path(one.file)
     place = f"{path}: picture {one.name or image.name}"
     told = _told_size(one.size, place)
     size = told or picture_size(tree.path(image))
+    if one.labels is not None:
+        try:
+            return one.labels(size)
+        except MALFORMED as error:
+            raise DataError(f"{place}: {fault(error)}; correct it or export it again") from None
     drawn: list[tuple[Any, Shape]] = []
     for number, thing in enumerate(one.things, start=1):
         try:

@@ -9,24 +9,25 @@ annotation are background (in panoptic form: unlabelled, ignored).
 """
 
 from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
-from denselab.data.item import Found, Item, LabelSource
+from denselab.data.item import Found, LabelSource
+from denselab.data.layouts.annotated import Annotated, found_drawn, number_in
 from denselab.data.layouts.coco_holes import hole_notes, rings_with_holes
 from denselab.data.layouts.coco_ids import CocoFile, names_by_id, same_ids
 from denselab.data.layouts.coco_runs import in_rows, refuse_runs_along_rows
-from denselab.data.layouts.drawn import BOX_ALONE, boxes_left_out, joined_items, overlaps
-from denselab.data.layouts.folder import item_of, unique_names, without_item
+from denselab.data.layouts.drawn import BOX_ALONE, boxes_left_out, overlaps
 from denselab.data.layouts.json_file import is_near_root, read_json, split_in_path
 from denselab.data.layouts.named_pictures import NamedPictures
-from denselab.data.read.images import picture_size
 from denselab.data.read.label_table import told_apart
-from denselab.data.read.polygons import Points, coco_outline, rectangle_points, ring_area, turned
-from denselab.data.read.shapes import NO_POINTS, PanopticLabels, Shape, ShapeLabels
+from denselab.data.read.polygons import Points, Size, coco_outline, rectangle_points, ring_area, turned
+from denselab.data.read.shapes import NO_POINTS, PanopticLabels, Shape
 from denselab.data.read.tree import Tree, folder_role, lies_in
 from denselab.data.read.weak_files import read_boxes
 from denselab.data.read.yaml_text import in_yaml
@@ -148,34 +149,10 @@ def _found(tree: Tree, files: list[CocoFile], notes: list[str]) -> Found:
     notes = [*notes, *differing]
     table, background, void, more = _table(files)
     pictures = NamedPictures(tree)
-    items: list[Item] = []
-    missing: list[str] = []
-    bare = 0
-    for file in files:
-        by_image = _by_image(tree, file)
-        for image in file.data["images"]:
-            name = image["file_name"]
-            if not isinstance(name, str):
-                raise DataError(f"{tree.path(file.file)}: file_name {name!r} is not a file name; export it again")
-            path = _locate(tree, file, name, pictures)
-            if path is None:
-                missing.append(name)
-                continue
-            annotations = by_image.get(image["id"], [])
-            bare += not annotations
-            source = _source(tree, file, image, annotations, tree.path(path), background, void)
-            items.append(item_of(tree, path, source, file.split))
-    items, joined = joined_items(items)
-    notes = [*notes, *joined, *pictures.notes()]
-    if not items:
-        raise DataError(
-            f"{tree.root}: none of the pictures that {files[0].file} names is there ({first_few(missing)}); "
-            "put them beside it"
-        )
-    notes = [*notes, f"labels from {first_few(str(f.file) for f in files)}", *more]
-    if missing:
-        notes.append(f"{number_of(len(missing), 'picture')} of the json not found: {first_few(missing)}")
-    notes += _outline_notes(files)
+    annotated = [one for file in files for one in _annotated(tree, file, pictures, background, void)]
+    notes = [*notes, *pictures.notes(), f"labels from {first_few(str(f.file) for f in files)}", *more]
+    notes += _outline_notes(tree, files)
+    bare = sum(one.image is not None and not one.things for one in annotated)
     if bare:
         notes.append(
             f"{number_of(bare, 'picture')} without annotation: "
@@ -183,9 +160,31 @@ def _found(tree: Tree, files: list[CocoFile], notes: list[str]) -> Found:
         )
     panoptic = files[0].kind == "panoptic"
     text = "panoptic PNG (R + 256 G + 65536 B)" if panoptic else "shapes: polygons and run lengths"
-    lonely = without_item(tree, pictures.files, items)
-    layout = f"COCO {files[0].kind}"
-    return Found(layout, unique_names(items), table, encoding_text=text, notes=tuple(notes), without_label=lonely)
+    return found_drawn(
+        tree,
+        annotated,
+        partial(_shape, void),
+        Found(f"COCO {files[0].kind}", (), table, encoding_text=text, notes=tuple(notes)),
+        among=pictures.files,
+        order=_order,
+        background=background,
+    )
+
+
+def _annotated(tree: Tree, file: CocoFile, pictures: NamedPictures, background: int, void: int) -> Iterator[Annotated]:
+    """What a json says of its pictures."""
+    path, by_image = tree.path(file.file), _by_image(tree, file)
+    for image in file.data["images"]:
+        name, own = image.get("file_name"), by_image.get(image["id"], [])
+        if not isinstance(name, str) or not name:
+            raise DataError(f"{path}: file_name {name!r} of image {image['id']} is not a file name; export it again")
+        size = (image.get("height"), image.get("width"))
+        labels: Callable[[Size], LabelSource] | None = None
+        if file.kind == "panoptic":
+            labels = partial(_panoptic_source, tree, file, name, own, void)
+        elif _boxes_alone(own):
+            labels = partial(_box_labels, path, own, background)
+        yield Annotated(file.file, _locate(tree, file, name, pictures), name, own, size, file.split, labels)
 
 
 def _table(files: list[CocoFile]) -> tuple[LabelSpace, int, int, list[str]]:
@@ -250,38 +249,9 @@ def _locate(tree: Tree, file: CocoFile, name: str, pictures: NamedPictures) -> P
     return found[0] if found else None
 
 
-def _source(
-    tree: Tree,
-    file: CocoFile,
-    image: dict[str, Any],
-    annotations: list[dict[str, Any]],
-    picture: Path,
-    background: int,
-    void: int,
-) -> LabelSource:
-    path = tree.path(file.file)
-    if file.kind == "panoptic":
-        return _panoptic_source(tree, file, image, annotations, void)
-    try:
-        told = (int(image["height"]), int(image["width"]))
-        size = told if any(told) else picture_size(picture)
-        if _boxes_alone(annotations):
-            boxes = (clipped(written(a["category_id"]), _corners(a), size) for a in annotations)
-            return BoxLabels(path, size, tuple(box for box in boxes if box is not None), background)
-        drawn = [_shape(path, a, void) for a in annotations]
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(
-            f"{path}: picture {image.get('file_name')}: {error!r} is missing or wrong; export it again"
-        ) from None
-    pairs = [(shape, a) for shape, a in zip(drawn, annotations, strict=True) if shape is not None]
-    # Boxes without outline first, masks of a brush last.
-    try:
-        pairs.sort(key=lambda pair: (pair[0].kind == "coco", _is_painted(pair[1]), -_area(pair[0], pair[1], size)))
-    except DataError as error:
-        raise DataError(
-            f"{path}: picture {image.get('file_name')}: {error}; correct the annotation or take it out"
-        ) from None
-    return ShapeLabels(path, size, tuple(shape for shape, _ in pairs), background, measured=not any(told))
+def _box_labels(path: Path, annotations: Sequence[dict[str, Any]], background: int, size: Size) -> BoxLabels:
+    boxes = (clipped(written(a["category_id"]), _corners(a), size) for a in annotations)
+    return BoxLabels(path, size, tuple(box for box in boxes if box is not None), background)
 
 
 def _boxes_alone(annotations: list[dict[str, Any]]) -> bool:
@@ -316,27 +286,32 @@ def _by_image(tree: Tree, file: CocoFile) -> dict[Any, list[dict[str, Any]]]:
     return by_image
 
 
-def _area(shape: Shape, annotation: dict[str, Any], size: tuple[int, int]) -> float:
+def _order(annotation: dict[str, Any], shape: Shape, size: Size) -> tuple[bool, bool, float]:
+    """Boxes without outline first, masks of a brush last; else the larger first."""
+    return shape.kind != "polygon", _is_painted(annotation), -_area(annotation, shape, size)
+
+
+def _area(annotation: dict[str, Any], shape: Shape, size: Size) -> float:
     """The area that the json states, else that of the outline."""
     if annotation.get("area"):
-        return float(annotation["area"])
+        return number_in(annotation, "area")
     if isinstance(shape.data, list):
         return sum(ring_area(np.asarray(ring, dtype=np.float64).reshape(-1, 2)) for ring in shape.data)
     return shape.area(size)
 
 
-def _outline(annotation: dict[str, Any], where: str) -> Any:
+def _outline(annotation: dict[str, Any], where: str = "") -> Any:
     try:
         return coco_outline(annotation.get("segmentation"))
     except DataError as error:
         raise DataError(
-            f"{where}: annotation {annotation.get('id')}: {error}; correct the annotation or take it out"
+            f"{where}annotation {annotation.get('id')}: {error}; correct the annotation or take it out"
         ) from None
 
 
-def _outline_notes(files: list[CocoFile]) -> list[str]:
+def _outline_notes(tree: Tree, files: list[CocoFile]) -> list[str]:
     """Annotations that are not drawn as they stand: boxes, rings without an area, and those without either."""
-    annotations = [(a, _outline(a, str(f.file))) for f in files for a in _outlined(f)]
+    annotations = [(a, _outline(a, f"{tree.path(f.file)}: ")) for f in files for a in _outlined(f)]
     boxes = sum(bool(a.get("bbox")) and not outline for a, outline in annotations)
     flat = [a.get("id") for a, outline in annotations if a.get("segmentation") and not outline]
     bare = [a.get("id") for a, outline in annotations if not outline and not a.get("bbox")]
@@ -362,9 +337,9 @@ def _outlined(file: CocoFile) -> list[dict[str, Any]]:
     return [a for a in kept if "segments_info" not in a]
 
 
-def _shape(path: Path, annotation: dict[str, Any], void: int) -> Shape | None:
+def _shape(void: int, annotation: dict[str, Any], _: Size) -> Shape | None:
     """The outline of an annotation, else its box to be ignored, else None."""
-    outline = _outline(annotation, str(path))
+    outline = _outline(annotation)
     if outline and (rings := rings_with_holes(outline, annotation.get("area"))):
         return Shape(written(annotation["category_id"]), "rings", NO_POINTS, rings)
     if outline:
@@ -376,16 +351,19 @@ def _shape(path: Path, annotation: dict[str, Any], void: int) -> Shape | None:
 
 def _box(annotation: dict[str, Any]) -> Points:
     """The corners of a box, turned as CVAT notes it (attributes: {rotation: degrees})."""
-    x, y, width, height = map(float, annotation["bbox"])
+    try:
+        x, y, width, height = map(float, annotation["bbox"])
+    except (TypeError, ValueError):
+        raise ValueError(f"`bbox` is {annotation['bbox']!r}; x, y, width and height were expected") from None
     attributes = annotation.get("attributes")
     rotation = attributes.get("rotation") if isinstance(attributes, dict) else None
     return turned(rectangle_points(x, y, x + width, y + height), float(rotation or 0.0))
 
 
 def _panoptic_source(
-    tree: Tree, file: CocoFile, image: dict[str, Any], annotations: list[dict[str, Any]], void: int
-) -> LabelSource:
-    name = str(annotations[0]["file_name"]) if annotations else f"{PurePosixPath(image['file_name']).stem}.png"
+    tree: Tree, file: CocoFile, picture: str, annotations: Sequence[dict[str, Any]], void: int, _: Size
+) -> PanopticLabels:
+    name = str(annotations[0]["file_name"]) if annotations else f"{PurePosixPath(picture).stem}.png"
     folders = (file.file.with_suffix(""), file.file.parent / file.file.stem.replace("_coco", ""), file.file.parent)
     place = next((folder / name for folder in folders if tree.has(str(folder / name))), folders[0] / name)
     segments = tuple((written(s["id"]), written(s["category_id"])) for a in annotations for s in a["segments_info"])
