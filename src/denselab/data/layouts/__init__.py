@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from denselab.data.item import Found
 from denselab.data.layouts.ade20k import find_ade20k
+from denselab.data.layouts.annotated import MALFORMED, fault
 from denselab.data.layouts.bdd100k import find_bdd100k
 from denselab.data.layouts.camvid import find_camvid
 from denselab.data.layouts.cell_tracking import find_cell_tracking
@@ -30,8 +31,6 @@ from denselab.errors import DataError
 from denselab.in_words import first_few
 
 Recogniser = Callable[[Tree], Found | None]
-# The errors that an unexpected form of a tool's json or xml leads to.
-MALFORMED = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError)
 
 
 def malformed_as_data_error(find: Recogniser) -> Recogniser:
@@ -43,7 +42,7 @@ def malformed_as_data_error(find: Recogniser) -> Recogniser:
         except MALFORMED as error:
             files = first_few(map(str, tree.with_suffix(".json", ".xml")))
             raise DataError(
-                f"{tree.root}: a record in {files} lacks something or has it in another form ({error!r}); "
+                f"{tree.root}: a record in {files} lacks something or has it in another form ({fault(error)}); "
                 "export the annotations again, or take them out"
             ) from error
 

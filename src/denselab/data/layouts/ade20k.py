@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from denselab.data.item import FileLabels, Found
-from denselab.data.layouts.folder import find_folder, item_of, unique_names
+from denselab.data.layouts.folder import find_folder, item_of
 from denselab.data.layouts.json_file import split_in_path
 from denselab.data.layouts.tables import ADE20K_150
 from denselab.data.read.encodings import Encoding
@@ -70,9 +70,7 @@ def _full_release(tree: Tree) -> Found | None:
         return None
     table = _names_of_codes([item.source.path for item in items])
     notes = ("class = R // 10 * 256 + G of *_seg.png, names from *_atr.txt or the json; 0 is unlabelled and left out",)
-    return Found(
-        "ADE20K full release", unique_names(items), table, Encoding("ade20k"), "RGB code of ADE20K", notes=notes
-    )
+    return Found("ADE20K full release", tuple(items), table, Encoding("ade20k"), "RGB code of ADE20K", notes=notes)
 
 
 def _names_of_codes(paths: Sequence[Path]) -> LabelSpace:

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import PurePosixPath
 
 from denselab.data.item import FileLabels, Found, Item, NamedLabel
-from denselab.data.layouts.folder import item_of, unique_names
+from denselab.data.layouts.folder import item_of
 from denselab.data.layouts.tables import CAMVID_11, CAMVID_32
 from denselab.data.read.encodings import colour_of_code
 from denselab.data.read.lists import read_lines
@@ -38,7 +38,7 @@ def find_camvid(tree: Tree) -> Found | None:
     else:
         names, more = _known_names(items)
         notes += more
-    return Found("CamVid (SegNet)", unique_names(items), names=names, notes=tuple(notes), divided=divided)
+    return Found("CamVid (SegNet)", tuple(items), names=names, notes=tuple(notes), divided=divided)
 
 
 def _from_lists(tree: Tree) -> tuple[list[Item], list[str]]:

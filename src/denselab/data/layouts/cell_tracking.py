@@ -8,7 +8,7 @@ import re
 from pathlib import PurePosixPath
 
 from denselab.data.item import FileLabels, Found
-from denselab.data.layouts.folder import item_of, unique_names
+from denselab.data.layouts.folder import item_of
 from denselab.data.read.encodings import Encoding
 from denselab.data.read.label_table import object_table
 from denselab.data.read.tree import Tree
@@ -43,4 +43,4 @@ def find_cell_tracking(tree: Tree) -> Found | None:
         notes.append(f"{number_of(computed, 'file')} of ST, outlines by programs, left out")
     text = "object numbers: 0 background, others object"
     layout, encoding = "Cell Tracking Challenge", Encoding("objects")
-    return Found(layout, unique_names(items), object_table(), encoding, text, notes=tuple(notes))
+    return Found(layout, tuple(items), object_table(), encoding, text, notes=tuple(notes))

@@ -117,7 +117,7 @@ def _found(
     lonely_labels = tuple(tree.path(p.file) for p in labels if p.file not in paired)
     return Found(
         layout,
-        unique_names([make_item(tree, image, label) for image, label in pairs]),
+        tuple(make_item(tree, image, label) for image, label in pairs),
         names=names,
         notes=tuple(notes),
         without_label=lonely_images,
@@ -191,12 +191,6 @@ def without_item(tree: Tree, pictures: Iterable[PurePosixPath], items: Iterable[
 def make_item(tree: Tree, image: Placed, label: Placed) -> Item:
     """An item of a picture and its label file."""
     return item_of(tree, image.file, FileLabels(tree.path(label.file)), image.split or label.split)
-
-
-def unique_names(items: Sequence[Item]) -> tuple[Item, ...]:
-    """Items whose names differ: where a.jpg and a.png are two pictures, the suffix stays."""
-    often = Counter(item.name for item in items)
-    return tuple(replace(i, name=i.name + i.image.suffix) if often[i.name] > 1 else i for i in items)
 
 
 def _by_folder(tree: Tree, outermost: bool = False) -> tuple[dict[str, list[Placed]], dict[str, list[Placed]]]:

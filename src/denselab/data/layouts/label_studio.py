@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 
 from denselab.data.item import Found, Item
 from denselab.data.layouts.drawn import overlaps, table_of_classes
-from denselab.data.layouts.folder import item_of, unique_names
+from denselab.data.layouts.folder import item_of
 from denselab.data.read.images import picture_size
 from denselab.data.read.shapes import NO_POINTS, Shape, ShapeLabels
 from denselab.data.read.tree import Tree, folder_role, split_in_name
@@ -49,7 +49,7 @@ def find_label_studio(tree: Tree) -> Found | None:
     table = table_of_classes(ids)
     lonely = tuple(tree.path(image) for image in images if image not in masks)
     text = "one two-valued mask file for each class"
-    return Found("Label Studio masks", unique_names(items), table, None, text, notes=notes, without_label=lonely)
+    return Found("Label Studio masks", tuple(items), table, None, text, notes=notes, without_label=lonely)
 
 
 def _is_label(folder: str) -> bool:

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from denselab.data.item import Found, NamedLabel
-from denselab.data.layouts.folder import make_item, unique_names
+from denselab.data.layouts.folder import make_item
 from denselab.data.layouts.json_file import read_json
 from denselab.data.layouts.placing import placed_in
 from denselab.data.read.names import named, read_names
@@ -45,7 +45,7 @@ def find_nnunet(tree: Tree) -> Found | None:
     if not items:
         raise DataError(f"{tree.root}: no case of imagesTr (CASE_0000) has a label of its name in labelsTr")
     names, notes = _names(tree)
-    return Found("nnU-Net", unique_names(items), names=names, notes=tuple(notes), without_label=tuple(lonely))
+    return Found("nnU-Net", tuple(items), names=names, notes=tuple(notes), without_label=tuple(lonely))
 
 
 def _refuse_volumes(tree: Tree) -> None:

@@ -4,7 +4,7 @@ from collections import defaultdict
 from pathlib import PurePosixPath
 
 from denselab.data.item import Found
-from denselab.data.layouts.folder import item_of, unique_names
+from denselab.data.layouts.folder import item_of
 from denselab.data.read.label_table import object_table, table_of_names
 from denselab.data.read.names import read_names
 from denselab.data.read.shapes import ObjectMasks
@@ -32,7 +32,7 @@ def find_objects(tree: Tree) -> Found | None:
     lonely = tuple(tree.path(f) for home in sorted(set(pictures) - set(homes)) for f in pictures[home])
     return Found(
         "one mask per object",
-        unique_names(items),
+        tuple(items),
         table,
         encoding_text="one two-valued mask file per object",
         notes=tuple(notes),

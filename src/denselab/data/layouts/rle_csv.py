@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.data.item import Found, Item, NamedLabel
-from denselab.data.layouts.folder import unique_names
 from denselab.data.layouts.table_pictures import TablePictures
 from denselab.data.read.images import picture_size
 from denselab.data.read.label_table import table_of_names
@@ -106,7 +105,7 @@ def found_rle_csv(
     text = "shapes: run lengths"
     return Found(
         "run lengths in csv",
-        unique_names(items),
+        tuple(items),
         table,
         encoding_text=text,
         notes=tuple(notes),

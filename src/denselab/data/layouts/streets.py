@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 from denselab.data.item import FileLabels, Found, Item
-from denselab.data.layouts.folder import item_of, unique_names
+from denselab.data.layouts.folder import item_of
 from denselab.data.layouts.json_file import read_json
 from denselab.data.layouts.tables import CITYSCAPES
 from denselab.data.read.encodings import Encoding
@@ -44,7 +44,7 @@ def find_cityscapes(tree: Tree) -> Found | None:
             f"{tree.root}: no *_{truth}_labelIds.png with the name of a picture in leftImg8bit; "
             f"run createTrainIdLabelImgs{way}"
         )
-    items = unique_names([_cityscapes_item(tree, home, images[s], labels[s]) for s in scenes])
+    items = tuple(_cityscapes_item(tree, home, images[s], labels[s]) for s in scenes)
     lonely = tuple(tree.path(images[s]) for s in sorted(set(images) - set(labels)))
     names, file = read_names(tree)
     if names and kind == "labelIds":
@@ -121,7 +121,7 @@ def find_kitti(tree: Tree) -> Found | None:
     encoding = Encoding("divided", divisor=256, minimum=256) if kind == "instance" else Encoding()
     text = "16-bit, id * 256 + number" if kind == "instance" else "index"
     note = f"labels from {kind}, with the ids of Cityscapes"
-    return Found("KITTI", unique_names(items), _id_table(), encoding, f"{text}, Cityscapes ids", notes=(note,))
+    return Found("KITTI", tuple(items), _id_table(), encoding, f"{text}, Cityscapes ids", notes=(note,))
 
 
 def _kitti_road(tree: Tree, training: str) -> Found:
@@ -140,9 +140,7 @@ def _kitti_road(tree: Tree, training: str) -> Found:
     )
     encoding = Encoding("colour", colours=tuple((row.colour, row.id) for row in rows))
     notes = ("labels of the road; those of the lane (um_lane_*.png) are left out",)
-    return Found(
-        "KITTI road", unique_names(items), LabelSpace(rows), encoding, "RGB colours of KITTI road", notes=notes
-    )
+    return Found("KITTI road", tuple(items), LabelSpace(rows), encoding, "RGB colours of KITTI road", notes=notes)
 
 
 def find_mapillary(tree: Tree) -> Found | None:
@@ -170,7 +168,7 @@ def find_mapillary(tree: Tree) -> Found | None:
             table = _mapillary_table(tree, config)
             return Found(
                 "Mapillary Vistas",
-                unique_names(items),
+                tuple(items),
                 table,
                 Encoding(),
                 "palette PNG (the index counts)",

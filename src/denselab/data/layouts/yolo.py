@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from denselab.data.item import Corners, FileLabels, Found, LabelSource, NamedWeak
 from denselab.data.layouts.drawn import BOX_ALONE, boxes_left_out, overlaps
-from denselab.data.layouts.folder import item_of, unique_names
+from denselab.data.layouts.folder import item_of
 from denselab.data.read.images import PICTURE_SUFFIXES, picture_size
 from denselab.data.read.label_table import table_of_names
 from denselab.data.read.lists import read_lines
@@ -197,7 +197,7 @@ def _found(tree: Tree, placed: Mapping[PurePosixPath, str | None], names: Mappin
     if in_pixels:
         notes = (*notes, "coordinates are pixels, not shares of the picture's size: taken as they are")
     text = "shapes: outlines of YOLO"
-    return Found("Ultralytics", unique_names(items), LabelSpace(entries), encoding_text=text, notes=notes)
+    return Found("Ultralytics", tuple(items), LabelSpace(entries), encoding_text=text, notes=notes)
 
 
 def _require_names(
@@ -311,7 +311,7 @@ def _of_masks(
     lonely = tuple(tree.path(image) for image in placed if image not in masks)
     labels = tuple(named(number, name) for number, name in sorted(names.items()))
     note = "labels from pictures: their numbers are the classes"
-    return Found("Ultralytics masks", unique_names(items), names=labels, notes=(note,), without_label=lonely)
+    return Found("Ultralytics masks", tuple(items), names=labels, notes=(note,), without_label=lonely)
 
 
 def read_lines_of(tree: Tree, file: PurePosixPath) -> list[tuple[int, list[float]]]:

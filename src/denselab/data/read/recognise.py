@@ -1,10 +1,12 @@
 """Finds the data set at a path: data.yaml first, then each layout in turn, then the sub-folders."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from os.path import commonpath
 from pathlib import Path, PurePosixPath
 
-from denselab.data.item import FileLabels, Found
+from denselab.data.item import FileLabels, Found, Item
 from denselab.data.layouts import RECOGNISERS
 from denselab.data.layouts.asking import SeveralLabelFolders, SeveralWays
 from denselab.data.layouts.drawn import in_pixels, noting_lines
@@ -77,11 +79,18 @@ def _found_in(folder: Path, settings: Settings, told: Described | None, source: 
         if not settings.labels:
             raise
         root, found = _described(without_names(tree), settings, told, source)
+    found = replace(found, items=_of_unique_names(found.items))
     found = with_weak_files(tree, found, settings.boxes, settings.tags, source)
     if settings.splits is None:
         found = with_given_splits(found, *_places(tree, root))
     found = with_rectangles(noting_lines(in_pixels(found)), settings.rectangles, source)
     return tree, root, with_bands(_noting_passed_over(tree, found, bool(settings.labels)), given)
+
+
+def _of_unique_names(items: Sequence[Item]) -> tuple[Item, ...]:
+    """Items whose names differ: where a.jpg and a.png are two pictures, the suffix stays."""
+    often = Counter(item.name for item in items)
+    return tuple(replace(i, name=i.name + i.image.suffix) if often[i.name] > 1 else i for i in items)
 
 
 def _described(tree: Tree, settings: Settings, told: Described | None, source: Path) -> tuple[Path, Found]:
