@@ -151,7 +151,6 @@ def _found(tree: Tree, files: list[CocoFile], notes: list[str]) -> Found:
     pictures = NamedPictures(tree)
     annotated = [one for file in files for one in _annotated(tree, file, pictures, background, void)]
     notes = [*notes, *pictures.notes(), f"labels from {first_few(str(f.file) for f in files)}", *more]
-    notes += _outline_notes(tree, files)
     bare = sum(one.image is not None and not one.things for one in annotated)
     if bare:
         notes.append(
@@ -160,7 +159,7 @@ def _found(tree: Tree, files: list[CocoFile], notes: list[str]) -> Found:
         )
     panoptic = files[0].kind == "panoptic"
     text = "panoptic PNG (R + 256 G + 65536 B)" if panoptic else "shapes: polygons and run lengths"
-    return found_drawn(
+    found = found_drawn(
         tree,
         annotated,
         partial(_shape, void),
@@ -169,6 +168,8 @@ def _found(tree: Tree, files: list[CocoFile], notes: list[str]) -> Found:
         order=_order,
         background=background,
     )
+    drawn = [a for one in annotated if one.image and not one.labels for a in one.things]
+    return replace(found, notes=(*found.notes, *_outline_notes(drawn)))
 
 
 def _annotated(tree: Tree, file: CocoFile, pictures: NamedPictures, background: int, void: int) -> Iterator[Annotated]:
@@ -184,7 +185,8 @@ def _annotated(tree: Tree, file: CocoFile, pictures: NamedPictures, background: 
             labels = partial(_panoptic_source, tree, file, name, own, void)
         elif _boxes_alone(own):
             labels = partial(_box_labels, path, own, background)
-        yield Annotated(file.file, _locate(tree, file, name, pictures), name, own, size, file.split, labels)
+        picture = pictures.one(name, file.file, (".", file.file.parent, "images"), file.split)
+        yield Annotated(file.file, picture, name, own, size, file.split, labels)
 
 
 def _table(files: list[CocoFile]) -> tuple[LabelSpace, int, int, list[str]]:
@@ -231,22 +233,6 @@ def _entry(label_id: int, category: dict[str, Any]) -> LabelEntry:
 
 def _fresh(name: str, taken: set[str]) -> str:
     return name if name not in taken else f"{name} (not labelled)"
-
-
-def _locate(tree: Tree, file: CocoFile, name: str, pictures: NamedPictures) -> PurePosixPath | None:
-    """The picture that a json means by a file name: relative to the root or the json, or the only one of that name."""
-    relative = PurePosixPath(name.replace("\\", "/").lstrip("/"))
-    for folder in (PurePosixPath("."), file.file.parent, PurePosixPath("images")):
-        if tree.has(str(folder / relative)):
-            return folder / relative
-    found = pictures.of(str(relative))
-    if len(found) > 1 and file.split:
-        found = [path for path in found if split_in_path(path.parent) == file.split]
-    if len(found) > 1:
-        raise DataError(
-            f"{tree.root}: {name} of {file.file} may be {first_few(map(str, found))}; give its folder in file_name"
-        )
-    return found[0] if found else None
 
 
 def _box_labels(path: Path, annotations: Sequence[dict[str, Any]], background: int, size: Size) -> BoxLabels:
@@ -300,18 +286,16 @@ def _area(annotation: dict[str, Any], shape: Shape, size: Size) -> float:
     return shape.area(size)
 
 
-def _outline(annotation: dict[str, Any], where: str = "") -> Any:
+def _outline(annotation: dict[str, Any]) -> Any:
     try:
         return coco_outline(annotation.get("segmentation"))
     except DataError as error:
-        raise DataError(
-            f"{where}annotation {annotation.get('id')}: {error}; correct the annotation or take it out"
-        ) from None
+        raise DataError(f"annotation {annotation.get('id')}: {error}; correct the annotation or take it out") from None
 
 
-def _outline_notes(tree: Tree, files: list[CocoFile]) -> list[str]:
+def _outline_notes(drawn: Sequence[dict[str, Any]]) -> list[str]:
     """Annotations that are not drawn as they stand: boxes, rings without an area, and those without either."""
-    annotations = [(a, _outline(a, f"{tree.path(f.file)}: ")) for f in files for a in _outlined(f)]
+    annotations = [(a, _outline(a)) for a in drawn]
     boxes = sum(bool(a.get("bbox")) and not outline for a, outline in annotations)
     flat = [a.get("id") for a, outline in annotations if a.get("segmentation") and not outline]
     bare = [a.get("id") for a, outline in annotations if not outline and not a.get("bbox")]
@@ -325,16 +309,6 @@ def _outline_notes(tree: Tree, files: list[CocoFile]) -> list[str]:
         count = number_of(len(bare), "annotation")
         notes.append(f"{count} without outline or box, left out: annotation {first_few(bare)}")
     return notes
-
-
-def _outlined(file: CocoFile) -> list[dict[str, Any]]:
-    """The annotations of the pictures that have outlines, in their order."""
-    by_image: dict[Any, list[dict[str, Any]]] = defaultdict(list)
-    for annotation in file.data.get("annotations", []):
-        by_image[annotation.get("image_id")].append(annotation)
-    weak = {number for number, own in by_image.items() if _boxes_alone(own)}
-    kept = (a for a in file.data.get("annotations", []) if a.get("image_id") not in weak)
-    return [a for a in kept if "segments_info" not in a]
 
 
 def _shape(void: int, annotation: dict[str, Any], _: Size) -> Shape | None:

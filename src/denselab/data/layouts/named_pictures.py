@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
+from denselab.data.layouts.json_file import split_in_path
 from denselab.data.read.pairing import same_name
 from denselab.data.read.tree import Tree, lies_in
 from denselab.errors import DataError
@@ -22,6 +23,7 @@ class NamedPictures:
 
     def __init__(self, tree: Tree, files: Iterable[PurePosixPath] | None = None) -> None:
         """files: in which to look; None for all."""
+        self._tree = tree
         self.files = [f for f in (tree.pictures if files is None else files) if not lies_in(f, "other")]
         self._exact: dict[str, list[PurePosixPath]] = defaultdict(list)
         self._alike: dict[str, list[PurePosixPath]] = defaultdict(list)
@@ -46,11 +48,29 @@ class NamedPictures:
                 self._renamed[meant.name] = found[0]
         return _nearest(found, meant)
 
-    def one(self, name: str, file: PurePosixPath) -> PurePosixPath | None:
-        """The picture of a name; None where there is none. Raises DataError, naming `file`, where it may be several."""
-        found = self.of(name)
+    def one(
+        self, name: str, file: PurePosixPath, folders: Iterable[str | PurePosixPath] = (), split: str | None = None
+    ) -> PurePosixPath | None:
+        """The picture that a file means by a name; None where there is none. Raises DataError where it may be several.
+
+        folders: where it is looked for first, as seen from the root
+        split: of several pictures those in its folders
+        Of several the one beside the file is meant, or else the only one below its folder.
+        """
+        meant = PurePosixPath(name.replace("\\", "/").lstrip("/"))
+        there = next((PurePosixPath(f) / meant for f in folders if self._tree.has(str(PurePosixPath(f) / meant))), None)
+        if there is not None:
+            return there
+        found = self.of(str(meant))
+        if len(found) > 1 and split:
+            found = [path for path in found if split_in_path(path.parent) == split]
+        found = [path for path in found if path.is_relative_to(file.parent)] or found
+        found = [path for path in found if path.parent == file.parent] or found
         if len(found) > 1:
-            raise DataError(f"{file}: {name} may be {first_few(map(str, found))}; give each picture its own name")
+            raise DataError(
+                f"{self._tree.root}: {name} of {file} may be {first_few(map(str, found))}; give its folder there, or "
+                "each picture its own name"
+            )
         return found[0] if found else None
 
     def notes(self) -> list[str]:

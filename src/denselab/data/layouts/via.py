@@ -54,7 +54,7 @@ def find_via(tree: Tree) -> Found | None:
     annotated = [
         Annotated(
             file,
-            _picture_of(file, str(entry["filename"]), pictures),
+            pictures.one(str(entry["filename"]), file),
             name=str(entry["filename"]) or "(no name)",
             things=_regions(entry),
             split=split_in_path(file),
@@ -155,17 +155,6 @@ def _class_of(region: Region, attribute: str | None) -> str:
     if isinstance(value, dict):
         value = " and ".join(sorted(key for key, ticked in value.items() if ticked))
     return str(value).strip() if value else NO_CLASS
-
-
-def _picture_of(file: PurePosixPath, name: str, pictures: NamedPictures) -> PurePosixPath | None:
-    """The picture of a name: beside the json, in a folder beside it, or the only one of that name."""
-    found = pictures.of(name)
-    near = [path for path in found if path.is_relative_to(file.parent)]
-    if len(near) > 1:
-        near = [path for path in near if path.parent == file.parent] or near
-    if len(near) > 1 or (not near and len(found) > 1):
-        raise DataError(f"{file}: {name} may be {first_few(map(str, near or found))}; give each its own name")
-    return next(iter(near or found), None)
 
 
 def _shape(outline: Mapping[str, Any], label_id: int) -> Shape | LeftOut:

@@ -46,7 +46,7 @@ def find_cvat(tree: Tree) -> Found | None:
     annotated = [
         Annotated(
             file,
-            _cvat_picture(tree, file, image, pictures),
+            pictures.one(str(image.get("name")), file, _cvat_folders(image.get("subset") or "")),
             name=image.get("name") or "(no name)",
             things=[thing for thing in image if thing.tag != "tag"],
             size=(image.get("height"), image.get("width")),
@@ -66,13 +66,8 @@ def find_cvat(tree: Tree) -> Found | None:
     )
 
 
-def _cvat_picture(tree: Tree, file: PurePosixPath, image: Element, pictures: NamedPictures) -> PurePosixPath | None:
-    name = PurePosixPath(str(image.get("name")).replace("\\", "/"))
-    subset = image.get("subset") or ""
-    for folder in (f"images/{subset}", "images", subset, "."):
-        if tree.has(str(PurePosixPath(folder) / name)):
-            return PurePosixPath(folder) / name
-    return pictures.one(str(name), file)
+def _cvat_folders(subset: str) -> tuple[str, ...]:
+    return f"images/{subset}", "images", subset, "."
 
 
 def _z_order(thing: Element, _: Shape, size: Size) -> float:
