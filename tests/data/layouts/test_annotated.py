@@ -176,7 +176,9 @@ def test_a_name_of_cvat_that_several_pictures_have_is_refused(save, photo, write
     for folder in ("one", "two"):
         save(f"pictures/{folder}/a.jpg", photo(6, 8))
     write("annotations.xml", cvat_file(cvat("")))
-    with pytest.raises(DataError, match=r"a\.jpg of annotations\.xml may be pictures/one/a\.jpg, pictures/two/a\.jpg; give its folder"):
+    with pytest.raises(
+        DataError, match=r"a\.jpg of annotations\.xml may be pictures/one/a\.jpg, pictures/two/a\.jpg; give its folder"
+    ):
         open_dataset(tmp_path)
 
 

@@ -65,6 +65,13 @@ def test_masks_are_no_pictures_of_another_suffix(told, save):
         told({"a.jpg": "b.png"})
 
 
+def test_a_number_behind_a_point_is_no_suffix(told):
+    """slice_1.50 was taken for slice_1.png, another picture."""
+    data = told({"slice_1.25": "slice_1.25.png", "slice_1.50": "slice_1.png"})
+    assert [item.image.name for item in data.items] == ["slice_1.25.png"]
+    assert "1 picture of the json not found: slice_1.50" in data.notes
+
+
 def test_a_label_picture_of_the_very_name_is_none(told, save):
     """ZeroWaste: data/a.PNG and sem_seg/a.PNG: "give its folder in file_name" was said."""
     for name in ("a.png", "b.png"):

@@ -16,11 +16,10 @@ import numpy as np
 from denselab.data.item import Found, Item, LabelSource
 from denselab.data.layouts.drawn import joined_items
 from denselab.data.layouts.folder import item_of, without_item
-from denselab.data.layouts.json_file import split_in_path
 from denselab.data.read.images import picture_size
 from denselab.data.read.polygons import Points, Size
 from denselab.data.read.shapes import Shape, ShapeLabels
-from denselab.data.read.tree import Tree
+from denselab.data.read.tree import Tree, split_of_folders
 from denselab.errors import DataError
 from denselab.in_words import first_few, number_of
 
@@ -95,7 +94,7 @@ def found_drawn(
             missing.append(one)
             continue
         labels = _labels(tree, one, one.image, draw, order, background, left_out)
-        items.append(item_of(tree, one.image, labels, one.split or split_in_path(one.image.parent)))
+        items.append(item_of(tree, one.image, labels, one.split or split_of_folders(one.image)))
     if not items:
         raise DataError(f"{tree.root}: {_nowhere(missing)}; {way}")
     items, twice = joined_items(items)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from denselab.data.item import Found, Item
+from denselab.data.item import Found, Item, LabelSource
 from denselab.data.read.label_table import table_of_names
 from denselab.data.read.names import named
 from denselab.data.read.polygons import Points, Size
@@ -38,7 +38,7 @@ def in_pixels(found: Found) -> Found:
             f"{tiny[0].path}: {len(tiny)} of {len(outlines)} outlines have coordinates between 0 and 1, "
             "the others pixels; multiply those by the width and height of their picture, or export all of them again"
         )
-    found = _changed(found, lambda labels: tuple(_scaled(shape, labels.size) for shape in labels.shapes))
+    found = changed(found, lambda drawn: replace(drawn, shapes=tuple(_scaled(s, drawn.size) for s in drawn.shapes)))
     note = "coordinates are relative (0 to 1): multiplied by the width and height of their picture"
     return replace(found, notes=(*found.notes, note))
 
@@ -144,7 +144,9 @@ def with_priority(found: Found, names: Sequence[str], source: str) -> Found:
             hint = f"did you mean {near[0]!r}?" if near else f"the classes are {', '.join(ids)}"
             raise DataError(f"{source}: priority: unknown class {name!r}; {hint}")
     rank = {ids[name]: len(names) - position for position, name in enumerate(names)}
-    found = _changed(found, lambda labels: tuple(sorted(labels.shapes, key=lambda shape: rank.get(shape.id, 0))))
+    found = changed(
+        found, lambda drawn: replace(drawn, shapes=tuple(sorted(drawn.shapes, key=lambda s: rank.get(s.id, 0))))
+    )
     return replace(found, notes=(*found.notes, f"on top of all others: {', '.join(names)}, as {source} says"))
 
 
@@ -152,14 +154,10 @@ def _drawn(found: Found) -> list[ShapeLabels]:
     return [item.source for item in found.items if isinstance(item.source, ShapeLabels)]
 
 
-def _changed(found: Found, shapes: Callable[[ShapeLabels], tuple[Shape, ...]]) -> Found:
-    items = tuple(
-        replace(item, source=replace(item.source, shapes=shapes(item.source)))
-        if isinstance(item.source, ShapeLabels)
-        else item
-        for item in found.items
-    )
-    return replace(found, items=items)
+def changed(found: Found, change: Callable[[ShapeLabels], LabelSource]) -> Found:
+    """Found with other labels in place of those that are drawn."""
+    items = (replace(i, source=change(i.source)) if isinstance(i.source, ShapeLabels) else i for i in found.items)
+    return replace(found, items=tuple(items))
 
 
 def _outlines(shape: Shape) -> list[Any]:

@@ -5,13 +5,13 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
-from denselab.data.layouts.json_file import split_in_path
 from denselab.data.read.pairing import same_name
-from denselab.data.read.tree import Tree, lies_in
+from denselab.data.read.tree import Tree, lies_in, split_of_folders
 from denselab.errors import DataError
 from denselab.in_words import first_few, number_of
 
 UPLOAD = re.compile(r"^[0-9a-f]{8}-")  # what an upload to Label Studio puts before the name of a file
+SUFFIX = re.compile(r"(?<=.)\.[a-z][a-z0-9]*$")  # a letter first: ".50" is part of the name slice_1.50
 
 
 class NamedPictures:
@@ -63,7 +63,7 @@ class NamedPictures:
             return there
         found = self.of(str(meant))
         if len(found) > 1 and split:
-            found = [path for path in found if split_in_path(path.parent) == split]
+            found = [path for path in found if split_of_folders(path) == split]
         found = [path for path in found if path.is_relative_to(file.parent)] or found
         found = [path for path in found if path.parent == file.parent] or found
         if len(found) > 1:
@@ -93,4 +93,5 @@ def _shared_folders(one: PurePosixPath, other: PurePosixPath) -> int:
 
 
 def _stem(name: str) -> str:
-    return PurePosixPath(name).stem
+    """A name without its suffix; what stands behind the point of a number is none: slice_1.50."""
+    return SUFFIX.sub("", name)

@@ -7,15 +7,15 @@ of COCO or YOLO is: a picture with rectangles alone is weakly labelled, and a re
 since only a part of it is the object. `rectangles: masks` settles it the other way.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from denselab.data.item import Found, Item
-from denselab.data.layouts.drawn import BOX_ALONE, boxes_left_out
+from denselab.data.item import Found, Item, LabelSource
+from denselab.data.layouts.drawn import BOX_ALONE, boxes_left_out, changed
 from denselab.data.read.polygons import Points
 from denselab.data.read.shapes import NO_POINTS, Shape, ShapeLabels, corners_of
 from denselab.data.weak_labels import BoxLabels, clipped
@@ -44,7 +44,7 @@ def with_rectangles(found: Found, meaning: Rectangles | None, source: Path) -> F
         note = _note(count, total)
         return replace(found, notes=(*(told for told in found.notes if told != note), note))
     if meaning == "masks":
-        return _changed(found, lambda item, labels: replace(item, source=_as_outlines(labels)))
+        return changed(found, _as_outlines)
     if count == total:
         raise DataError(
             f"{source}: every shape is a rectangle, and rectangles are boxes here; add outlines of some pictures: "
@@ -64,11 +64,11 @@ def _by_their_corners(found: Found) -> Found:
     if found.layout != "Ultralytics" and all(map(_is_upright, shapes)):
         return found
 
-    def changed(item: Item, labels: ShapeLabels) -> Item:
+    def as_rectangles(labels: ShapeLabels) -> ShapeLabels:
         drawn = tuple(replace(s, kind="rectangle", points=_corners(s)[:4], data=None) for s in labels.shapes)
-        return replace(item, source=replace(labels, shapes=drawn))
+        return replace(labels, shapes=drawn)
 
-    return _changed(found, changed)
+    return changed(found, as_rectangles)
 
 
 def _has_right_corners(shape: Shape) -> bool:
@@ -125,17 +125,17 @@ def _as_boxes(found: Found) -> Found:
     table, void = _with_ignored(found.table)
     ignored = 0
 
-    def changed(item: Item, labels: ShapeLabels) -> Item:
+    def below_outlines(labels: ShapeLabels) -> LabelSource:
         nonlocal ignored
         own = [shape for shape in labels.shapes if shape.kind == "rectangle"]
         if own and len(own) == len(labels.shapes):
-            return replace(item, source=_boxes(labels))
+            return _boxes(labels)
         ignored += len(own)
         below = tuple(replace(_outline(shape), id=void) for shape in own)
         outlines = tuple(shape for shape in labels.shapes if shape.kind != "rectangle")
-        return replace(item, source=replace(labels, shapes=below + outlines))
+        return replace(labels, shapes=below + outlines)
 
-    made = _changed(found, changed)
+    made = changed(found, below_outlines)
     if not ignored:
         return made
     return replace(made, table=table, notes=(*made.notes, boxes_left_out(ignored)))
@@ -172,8 +172,3 @@ def _outline(shape: Shape) -> Shape:
     if shape.kind != "rectangle":
         return shape
     return replace(shape, kind="polygon", points=corners_of(shape.points))
-
-
-def _changed(found: Found, change: Callable[[Item, ShapeLabels], Item]) -> Found:
-    drawn = (change(item, item.source) if isinstance(item.source, ShapeLabels) else item for item in found.items)
-    return replace(found, items=tuple(drawn))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePosixPath
 
-from denselab.data.read.pairing import same_name
+from denselab.data.layouts.named_pictures import NamedPictures
 from denselab.data.read.tree import Tree, lies_in, split_in_name, split_of_folders
 from denselab.errors import DataError
 from denselab.in_words import first_few
@@ -29,23 +29,15 @@ class TablePictures:
     """
 
     def __init__(self, tree: Tree) -> None:
-        self.files = [f for f in tree.pictures if not lies_in(f, "label", "other")]
-        self._by_name: dict[str, list[PurePosixPath]] = defaultdict(list)
-        self._alike: dict[str, list[PurePosixPath]] = defaultdict(list)
-        for file in self.files:
-            for key in {file.name, file.stem}:
-                self._by_name[key].append(file)
-            for key in {same_name(file.name), same_name(file.stem)}:
-                self._alike[key].append(file)
+        self._pictures = NamedPictures(tree, [f for f in tree.pictures if not lies_in(f, "label")])
+        self.files = self._pictures.files
 
     def of(self, table: PurePosixPath, name: str) -> Named | None:
         """The picture of a name; None where there is none. Raises DataError where it may be one of several."""
-        base = PurePosixPath(name).name
-        found = self._by_name.get(base) or self._alike.get(same_name(base), [])
+        found, group = self._pictures.of(name), ""
         if len(found) > 1:
             split = split_in_name(table.stem)
             found = [f for f in found if split and split_of_folders(f) == split] or found
-        group = ""
         if not found:
             found = self._by_folder.get(name, [])
             group = next((str(f) for f in _folders(found[0]) if name.startswith(f"{f.name}_")), "") if found else ""
