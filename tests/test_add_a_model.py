@@ -92,8 +92,8 @@ def test_the_page_adds_a_network(copy: Path) -> None:
 
 def test_the_page_adds_a_layout(copy: Path) -> None:
     """It told what to do in words alone, so that nothing said when one of the places that it names was gone."""
-    assert len(steps(DATA_PAGE)) == 5
-    follow(DATA_PAGE, copy, ["tests/data/layouts/test_mylayout_layout.py"])
+    assert len(steps(DATA_PAGE)) == 7
+    follow(DATA_PAGE, copy, [f"tests/data/layouts/test_{name}_layout.py" for name in ("mylayout", "mytool")])
 
 
 def follow(page: Path, copy: Path, tests: list[str]) -> None:
