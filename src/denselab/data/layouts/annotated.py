@@ -3,6 +3,9 @@
 A layout finds the files of its tool and the names of the classes, tells of each picture what is Annotated, and makes a
 Shape of one thing that was drawn. What all of them share is here: the size, the order, what is left out, pictures that
 are not there or stand in two files, and what is said of all that.
+
+Not so YOLO, where a picture leads to its label file and not the other way; csv of run lengths, whose rows are gathered
+to pictures; and masks of single classes, which are files beside the picture.
 """
 
 from collections import Counter
