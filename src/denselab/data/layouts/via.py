@@ -63,7 +63,7 @@ def find_via(tree: Tree) -> Found | None:
         for entry in data
     ]
     notes = [f"labels from {first_few(str(f) for f, _ in files)} (VIA)", *_notes(regions, attribute), *pictures.notes()]
-    notes.append(overlaps("in the order of the json, the later region covers the earlier", list(ids)))
+    notes.append(overlaps("in the order of the file, the later region covers the earlier", list(ids)))
     found = Found("VIA", (), table_of_classes(ids), encoding_text="shapes of VIA", notes=tuple(notes))
     return found_drawn(tree, annotated, draw, found, among=pictures.files)
 
