@@ -57,6 +57,15 @@ ANNOTATION = {"type": "Feature", "geometry": {}, "properties": {"objectType": "a
             "polygons.jsonl.*draw them into pictures",
         ),
         ("labels/a.json", {"id": "c1", "externalId": "a", "labels": []}, "Kili.*COCO"),
+        (
+            "train_annotations.jsonl",
+            {"image_url": "azureml://a.png", "image_details": {"format": "png"}, "label": [{"label": "x", "polygon": []}]},
+            "Azure Machine Learning.*COCO",
+        ),
+        ("annotations.jsonl", {"image": "a.png", "_task_hash": 1, "spans": [{"label": "x"}]}, "Prodigy.*labels/ beside images/"),
+        ("labels.json", {"frames": [{"name": "a.png", "labels": [{"poly2d": []}]}], "config": {}}, "Scalabel.*COCO"),
+        ("labels.json", [{"name": "a.png", "labels": [{"poly2d": []}]}], "Scalabel.*COCO"),
+        ("task.json", [{"id": 1, "fileName": "a.png", "result": "{}"}], "LabelU.*COCO"),
         ("hasty.json", {"project_name": "x", "label_classes": [], "images": [{"image_name": "a.png"}]}, "Hasty"),
     ],
 )  # fmt: skip
@@ -71,4 +80,36 @@ def test_it_is_named(save, photo, write, tmp_path, file, content, told):
 def test_pictures_alone(save, photo, tmp_path):
     save("images/a.png", photo())
     with pytest.raises(DataError, match=r"labels/ beside images/, or write `images: FOLDER` and `masks: FOLDER`"):
+        open_dataset(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("export.json", '{"tool": "new", "things": [{"of": "a.png", "line": [[0, 0], [3, 0], [3, 3]]}]}'),
+        ("a.xml", "<thing/>"),
+        ("shapes.csv", "picture,x,y\na.png,0,0\n"),
+    ],
+)
+def test_a_file_in_no_known_form_that_is_about_the_pictures_is_named(save, photo, write, tmp_path, file, content):
+    """Annotations of any other tool were not mentioned: "no labels in a known layout" beside a json full of them."""
+    save("images/a.png", photo())
+    write(file, content)
+    with pytest.raises(DataError, match=rf"{file} is about them, in a form that is not known; export it as COCO json"):
+        open_dataset(tmp_path)
+
+
+def test_a_file_about_other_things_is_not(save, photo, write, tmp_path):
+    save("images/a.png", photo())
+    write("licence.json", '{"licence": "CC"}')
+    with pytest.raises(DataError, match=r"no labels in a known layout; put label PNGs"):
+        open_dataset(tmp_path)
+
+
+def test_labels_without_their_pictures(save, tmp_path):
+    """CVAT's masks exported without the pictures were called pictures without labels."""
+    for name in "ab":
+        save(f"SegmentationClass/{name}.png", [[0, 1]])
+        save(f"SegmentationObject/{name}.png", [[0, 1]])
+    with pytest.raises(DataError, match=r"4 pictures, all in folders of labels .* into a folder images/ beside them"):
         open_dataset(tmp_path)

@@ -29,6 +29,7 @@ from denselab.data.read.several import (
     together,
 )
 from denselab.data.read.tree import DATA, Tree, folder_role, read_tree, role_of_folders, split_in_name
+from denselab.data.read.unknown_forms import no_known_layout
 from denselab.data.read.unread_forms import HEIC, HEIC_SUFFIXES, unread_form
 from denselab.data.read.unread_names import unread_names
 from denselab.errors import DataError, SeveralDataSets
@@ -333,8 +334,4 @@ def _nothing(tree: Tree) -> str:
             "beside it in one file, which cannot be read. Cut each in two: the picture into images/, the label as PNG "
             "into labels/, each of its pixels with the number, or the exact colour, of its class"
         )
-    return (
-        f"{tree.root}: {number_of(len(tree.pictures), 'picture')}, but no labels in a known layout; "
-        "put label PNGs of the same names into a folder labels/ beside images/, "
-        "or write `images: FOLDER` and `masks: FOLDER` in data.yaml"
-    )
+    return no_known_layout(tree)

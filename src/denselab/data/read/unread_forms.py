@@ -155,6 +155,13 @@ def _is_of_qupath(record: Mapping[str, Any]) -> bool:
     return "objectType" in _dict(_dict(first).get("properties"))
 
 
+def _shapes_of_scalabel(record: Mapping[str, Any]) -> list[Any]:
+    """The outlines of the first labelled frame, or of a record that is one."""
+    frames = [_dict(frame) for frame in _list(record.get("frames"))] or [record]
+    labels = [_dict(label) for frame in frames[:LOOKED_AT] for label in _list(frame.get("labels"))]
+    return [label["poly2d"] for label in labels if "poly2d" in label]
+
+
 SUPERANNOTATE = Form("SuperAnnotate", COCO)
 DARWIN = Form("Darwin json of V7", COCO)
 SAM = Form("masks of Segment Anything, which have no classes", f"give each its class, and save them {PNG}")
@@ -183,6 +190,10 @@ BY_CONTENT: tuple[tuple[Form, Callable[[Mapping[str, Any]], bool]], ...] = (
     ),
     (Form("VoTT", f"draw its polygons into pictures, and save these {PNG}"), _has("assets", "tags")),
     (Form("Kili", COCO), _has("externalId", "labels")),
+    (Form("the json lines of Azure Machine Learning", "export the project as COCO"), _has("image_url", "image_details")),
+    (Form("Prodigy", f"draw its spans into pictures, and save these {PNG}"), _has("_task_hash")),
+    (Form("Scalabel", COCO), lambda record: bool(_shapes_of_scalabel(record))),
+    (Form("LabelU", COCO), lambda record: "fileName" in record and isinstance(record.get("result"), str)),
     (Form("DeepFashion2", f"{COCO} with the deepfashion2_to_coco.py of its authors"), _has("pair_id", "item1")),
 )
 
