@@ -242,3 +242,29 @@ def test_names_that_count_from_0_as_the_table(masks, write, tmp_path, listed, to
     rows = f"a,{encoded(disc)},12,20,0\na,{encoded(box)},12,20,2\nb,{encoded(disc)},12,20,0\n"
     write("train.csv", "ImageId,EncodedPixels,Height,Width,ClassId\n" + rows)
     assert [entry.name for entry in open_dataset(tmp_path).label_space.entries] == told
+
+
+def test_a_column_for_each_class(masks, write, tmp_path):
+    """A pivoted table (id, large_bowel, stomach) was "pictures, but no labels"."""
+    disc, box = masks
+    write("train.csv", f"id,Disc,box,n\na,{encoded(disc)},,1\nb,,{encoded(box)},2\nc,,,3\n")
+    data = open_dataset(tmp_path)
+    assert data.label_space.names == ("background", "Disc", "box")
+    labels = [data.read_labels(item) for item in data.items]
+    assert np.array_equal(labels[0], disc)
+    assert np.array_equal(labels[1], 2 * box)
+    assert not labels[2].any()
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "id,size,note\na,12 20,new\nb,12 20,old\n",
+        "id,left,right\na,1 2 9 9,5 5 20 20\nb,1 2 9 9,\n",  # boxes
+        "id,left,right\na,1 2 9 9 1 9,5 5 7 5 7 9\nb,,\n",  # outlines
+    ],
+)
+def test_other_columns_of_numbers_are_no_run_lengths(masks, write, tmp_path, table):
+    write("table.csv", table)
+    with pytest.raises(DataError, match="no labels in a known layout"):
+        open_dataset(tmp_path)

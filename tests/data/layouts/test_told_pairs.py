@@ -139,3 +139,19 @@ def test_a_manifest_of_ground_truth(unlike, write, tmp_path):
     rows = [{"source-ref": f"s3://b/images/{p}.jpg", "road-ref": f"s3://b/x/output/{m}.png"} for p, m in NAMES.items()]
     write("manifests/output/output.manifest", "".join(json.dumps(row) + "\n" for row in rows))
     paired(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("dataset.json", {"dataset": {n: {"images": [f"raw/{n}.png"], "label": f"raw/{m}.png"} for n, m in NAMES.items()}}),
+        ("list.json", [{"image": {"path": f"raw/{n}.png"}, "mask": {"path": f"raw/{m}.png"}} for n, m in NAMES.items()]),
+        ("list.json", {"data": {"all": [{"img": f"raw/{n}.png", "gt": f"raw/{m}.png"} for n, m in NAMES.items()]}}),
+    ],
+)  # fmt: skip
+def test_records_within_records_pair(unlike, write, tmp_path, file, content):
+    """nnU-Net's dataset.json may name the files of each case; only records of one level were read."""
+    unlike("raw/{}.png", "raw/{}.png")
+    write(file, json.dumps(content))
+    data = paired(tmp_path)
+    assert f"pairs from {file}" in data.notes

@@ -142,3 +142,19 @@ def test_a_folder_that_is_held_out_is_not_trained_on_but_by_the_line_that_is_tol
     assert any("`splits: {train: all}`" in fault.fix or "{train: all}" in fault.fix for fault in report.errors)
     write("data.yaml", "splits: {train: all}")
     require_trainable(open_dataset(tmp_path))
+
+
+def test_a_split_deep_in_a_record_counts(save, photo, write, tmp_path):
+    """Vertex AI writes it into a label of the resource: its validation picture trained, and another one was val."""
+    lines = []
+    for name, split in (("a", "training"), ("b", "training"), ("c", "validation")):
+        save(f"images/{name}.png", photo())
+        save(f"masks/{name}.png", [[0, 1]])
+        image, mask = (f"gs://bucket/{folder}/{name}.png" for folder in ("images", "masks"))
+        record = {"imageGcsUri": image, "annotation": {"maskGcsUri": mask}, "resourceLabels": {"ml_use": split}}
+        lines.append(json.dumps(record))
+    write("import.jsonl", "\n".join(lines))
+    data = open_dataset(tmp_path)
+    assert data.names_of("train") == ["images/a", "images/b"]
+    assert data.names_of("val") == ["images/c"]
+    assert "split from import.jsonl" in data.notes

@@ -24,6 +24,8 @@ def unnamed(save, photo, tmp_path):
         ("classes.xlsx", "PK"),
         ("labels/Legend.XLS", "x"),
         ("README.md", MARKDOWN),
+        ("mmseg/datasets/my.py", "class My(BaseSegDataset):\n    METAINFO = dict(\n        classes=('road', 'car'))\n"),
+        ("config.py", "class_names = ['road', 'car']\n"),
         ("README.md", MARKDOWN.replace("\n| ", "\n").replace(" |\n", "\n")),
         ("README.md", MARKDOWN.replace("1 |", "2 |").replace("0 |", "1 |")),
     ],

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from denselab.data.item import FileLabels, Found
 from denselab.data.layouts.endings import continued
-from denselab.data.layouts.folder import found_pairs, make_item
+from denselab.data.layouts.folder import found_pairs, make_item, may_lack_label, names_for
 from denselab.data.layouts.placing import Placed, pair_placed, place
 from denselab.data.read.images import PICTURE_SUFFIXES
 from denselab.data.read.tree import SPLITS, Tree
@@ -67,9 +67,15 @@ def described_folders(
     if not pairs:
         raise DataError(f"{source}: pattern {pattern.image} / {pattern.mask} pairs no file; correct it")
     taken = {image.file.with_suffix("") for image, _ in pairs}
-    left = [placed.file for _, placed in of_image if placed.file.with_suffix("") not in taken]
+    left = [
+        placed.file
+        for _, placed in of_image
+        if placed.file.with_suffix("") not in taken and may_lack_label(placed, pairs)
+    ]
     lonely = tuple(tree.path(file) for file in left if continued(file.with_suffix(""), taken) is None)
-    return Found("folders", tuple(make_item(tree, a, b) for a, b in pairs), without_label=lonely)
+    names, told = names_for(tree, pairs)
+    items = tuple(make_item(tree, a, b) for a, b in pairs)
+    return Found("folders", items, names=names, notes=told, without_label=lonely)
 
 
 def _in_turn(

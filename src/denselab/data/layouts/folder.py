@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from denselab.data.item import FileLabels, Found, Item, LabelSource
+from denselab.data.item import FileLabels, Found, Item, LabelSource, NamedLabel
 from denselab.data.layouts.asking import (
     SeveralLabelFolders,
     ask_unnamed,
@@ -25,8 +25,9 @@ from denselab.data.layouts.endings import PEEKED, by_ending, is_label
 from denselab.data.layouts.placing import Pairs, Placed, is_numbered, pair_placed, place
 from denselab.data.layouts.told_pairs import refuse_other_pairs, told_pairs
 from denselab.data.read.images import MAT_SUFFIX
+from denselab.data.read.name_records import names_of_tools
 from denselab.data.read.names import read_names
-from denselab.data.read.tree import LABEL_WORDS, Tree, folder_role, words
+from denselab.data.read.tree import LABEL_WORDS, Tree, folder_role, role_of_folders, words
 from denselab.data.read.yaml_text import in_yaml
 from denselab.errors import DataError
 from denselab.in_words import first_few, number_of
@@ -109,20 +110,31 @@ def _found(
     tree: Tree, pairs: Pairs, images: Sequence[Placed], labels: Sequence[Placed], layout: str, notes: list[str]
 ) -> Found:
     """The data set of these pairs. images, labels: of which some may have no partner"""
-    names, names_file = read_names(tree)
-    if names_file:
-        notes.append(f"class names from {names_file}")
+    names, told = names_for(tree, pairs)
     paired = {placed.file for pair in pairs for placed in pair}
-    lonely_images = tuple(tree.path(p.file) for p in images if p.file not in paired)
+    lonely_images = tuple(tree.path(p.file) for p in images if p.file not in paired and may_lack_label(p, pairs))
     lonely_labels = tuple(tree.path(p.file) for p in labels if p.file not in paired)
     return Found(
         layout,
         tuple(make_item(tree, image, label) for image, label in pairs),
         names=names,
-        notes=tuple(notes),
+        notes=(*notes, *told),
         without_label=lonely_images,
         without_image=lonely_labels,
     )
+
+
+def may_lack_label(placed: Placed, pairs: Pairs) -> bool:
+    """Whether a file may be a picture: not where it lies in a folder of labels, and no picture that has one does."""
+    return role_of_folders(placed.file) != "label" or any(role_of_folders(p.file) == "label" for p, _ in pairs)
+
+
+def names_for(tree: Tree, pairs: Pairs) -> tuple[tuple[NamedLabel, ...], tuple[str, ...]]:
+    """The names of a names file, else those of a file of a tool that fits the labels; and a note that says where."""
+    names, file = read_names(tree)
+    if not names:
+        names, file = names_of_tools(tree, [tree.path(label.file) for _, label in pairs])
+    return names, ((f"class names from {file}",) if file else ())
 
 
 def _refuse_shifted(tree: Tree, images: Sequence[Placed], labels: Sequence[Placed]) -> None:

@@ -5,7 +5,6 @@ are numbered from 1, down the columns unless data.yaml says `run_order: rows`; o
 before (SIIM-ACR). https://www.kaggle.com
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.data.item import Found, Item, NamedLabel
+from denselab.data.layouts.rle_columns import NONE, RUN, is_wide, of_columns
 from denselab.data.layouts.table_pictures import TablePictures
 from denselab.data.read.images import picture_size
 from denselab.data.read.label_table import table_of_names
@@ -30,8 +30,7 @@ from denselab.in_words import first_few, number_of
 RUNS = ("encodedpixels", "encoded_pixels", "rle", "rle_mask", "mask_rle", "encoding", "segmentation", "annotation")
 CLASSES = ("classid", "class_id", "class", "label", "category", "cell_type")
 JOINED = ("imageid_classid", "image_label", "image_class")
-RUN = re.compile(r"^\s*\d+( \d+)+\s*$")
-NONE = ("", "-1", "nan")  # of a picture without the class
+FIRST = 20  # lines of a table, of which one has run lengths where it holds some
 TRIED = 256  # rows, at most, of which the starts are read in both ways
 PROBED = 8  # pictures of which both orders are drawn
 SMOOTHER = 0.5  # of the border of one order, that the other has where it is the right one
@@ -192,14 +191,15 @@ def _rows(tree: Tree, file: PurePosixPath) -> list[Row]:
     """The rows of a table of run lengths; [] where a csv is another table."""
     with tree.path(file).open("rb") as stream:
         head = stream.readline(2**16).lower()
-    if not any(name.encode() in head for name in RUNS):  # another table, of any size
+        first_lines = [stream.readline(2**20).decode(errors="replace") for _ in range(FIRST)]
+    if not any(name.encode() in head for name in RUNS) and not is_wide(first_lines):  # another table, of any size
         return []
     table = csv_rows(read_lines(tree.path(file)))
     header = [cell.strip().lower() for cell in table[0]] if table else []
     runs = next((header.index(name) for name in RUNS if name in header), None)
-    if runs is None or len(header) < 2:
-        return []
     body = [[cell.strip() for cell in row] for row in table[1:] if len(row) == len(header)]
+    if runs is None or len(header) < 2:
+        return [Row(*cells) for cells in of_columns([cell.strip() for cell in table[0]], body)] if table else []
     first = next((row[runs] for row in body if row[runs] not in NONE), "")
     if not RUN.match(first):
         return []

@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from denselab.data.read.json_records import records_of, texts_of
 from denselab.data.read.lists import csv_rows, read_lines
 from denselab.data.read.tree import IMAGE_WORDS, LABEL_WORDS, Tree, role_of_folders, words
 from denselab.documents import parse_json, read_bytes
@@ -147,9 +148,5 @@ def _records(path: Path) -> Iterator[Cells]:
 
 
 def _of_json(data: Any) -> Iterator[Cells]:
-    """The records of a list, or of the lists of an object (training, validation)."""
-    lists = [value for value in data.values() if isinstance(value, list)] if isinstance(data, dict) else [data]
-    for records in lists:
-        for record in records if isinstance(records, list) else []:
-            if isinstance(record, dict):
-                yield [(key, value) for key, value in record.items() if isinstance(value, str)]
+    """The texts of all records, also of those within others: nnU-Net's {"case": {"images": ["a"], "label": "b"}}."""
+    return (cells for record in records_of(data) if len(cells := list(texts_of(record))) > 1)

@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from denselab.data.item import Item
+from denselab.data.read.json_records import texts_of
 from denselab.data.read.lists import (
     LIST_FOLDERS,
     TABLE_SUFFIXES,
@@ -290,12 +291,24 @@ def _of_records(records: Sequence[Any]) -> list[Names] | None:
     if key is None and names and all(isinstance(record.get(TAGS), list) for record in records):
         tags = [[tag for tag in record[TAGS] if _split_of(str(tag))] for record in records]
         return _grouped(names, [str(tag[0]) if len(tag) == 1 else "" for tag in tags]) or None
-    if key is None or not names:
+    if key is None:
+        return _of_texts([dict(texts_of(record)) for record in records])
+    if not names:
         return None
     values = [str(record[key]) for record in records]
     if key in FOLD_COLUMNS:
         return [_fold(names, [value == fold for value in values]) for fold in sorted(set(values))]
     return _grouped(names, values) or None
+
+
+def _of_texts(records: Sequence[Mapping[str, str]]) -> list[Names] | None:
+    """The splits of records as those of a table's rows: a text of each is a split, however deep; None where none is."""
+    for key in records[0]:
+        values = [record.get(key, "") for record in records]
+        if _tells_splits([value.lower() for value in values]):
+            names = ["\t".join(text for other, text in record.items() if other != key) for record in records]
+            return _grouped(names, values)
+    return None
 
 
 def _of_lists(data: Mapping[Any, Any]) -> Names | None:

@@ -190,7 +190,10 @@ BY_CONTENT: tuple[tuple[Form, Callable[[Mapping[str, Any]], bool]], ...] = (
     ),
     (Form("VoTT", f"draw its polygons into pictures, and save these {PNG}"), _has("assets", "tags")),
     (Form("Kili", COCO), _has("externalId", "labels")),
-    (Form("the json lines of Azure Machine Learning", "export the project as COCO"), _has("image_url", "image_details")),
+    (
+        Form("the json lines of Azure Machine Learning", "export the project as COCO"),
+        _has("image_url", "image_details"),
+    ),
     (Form("Prodigy", f"draw its spans into pictures, and save these {PNG}"), _has("_task_hash")),
     (Form("Scalabel", COCO), lambda record: bool(_shapes_of_scalabel(record))),
     (Form("LabelU", COCO), lambda record: "fileName" in record and isinstance(record.get("result"), str)),
