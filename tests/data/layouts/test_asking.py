@@ -247,3 +247,24 @@ def test_one_folder_of_labels_for_two_of_pictures(save, photo, write, tmp_path):
         open_dataset(tmp_path)
     write("data.yaml", "\n".join(ticked(asked)[4:6]))
     assert len(open_dataset(tmp_path).items) == 4
+
+
+@pytest.mark.parametrize(
+    ("labels", "line"),
+    [
+        (("labels/final/{}.png", "labels/original/{}.png"), "images: .\nmasks: labels/final\n"),
+        (("labels/{}_all_classes.png", "labels/{}_all_objects.png"), "pattern: {image: '*', mask: '*_all_classes'}\n"),
+    ],
+)
+def test_the_label_files_that_were_not_chosen_are_no_pictures_without_a_label(
+    save, photo, write, tmp_path, labels, line
+):
+    """MONAI Label, RectLabel: "10 pictures without a label" were told beside five pictures that have one."""
+    for number, name in enumerate("abc"):
+        save(f"{name}.png", photo(1, 3, number))
+        for label in labels:
+            save(label.format(name), IDS)
+    write("data.yaml", line)
+    data = open_dataset(tmp_path)
+    assert len(data) == 3
+    assert not data.without_label

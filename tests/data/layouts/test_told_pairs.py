@@ -36,6 +36,7 @@ def paired(root):
         ("pairs.csv", "", "images/{}.jpg,masks/{}.png\n"),  # no heading: the folder tells
         ("data.tsv", "name\tannotation\n", "D:\\me\\images\\{}.jpg\tD:\\me\\masks\\{}.png\n"),
         ("metadata.jsonl", "", '{{"file_name": "{}.jpg", "mask": "{}.png"}}\n'),
+        ("training.odgt", "", '{{"fpath_img": "images/{}.jpg", "fpath_segm": "masks/{}.png", "width": 3}}\n'),
         ("list.csv", "n,images,masks,collage\n", "1,{0}.jpg,{1}.png,collage/{0}.jpg\n"),
     ],
 )

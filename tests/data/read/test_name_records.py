@@ -37,6 +37,9 @@ def labelled(save, photo, labels):
             [{"png_index": 2, "class_name": "dent", "color": "#00ff00ff"}, {"png_index": 1, "class_name": "scratch", "color": "#ff0000ff"}],
             ("background", "scratch", "dent"),
         ),
+        ("labels/mapping.json", {"classes": {"floor": 0, "scratch": 1, "dent": 2}}, ("floor", "scratch", "dent")),
+        ("my_dataset.yaml", {"train_images_dir": "x", "classes": ["floor", "scratch", "dent"]}, ("floor", "scratch", "dent")),
+        ("config.yml", {"data": {"class_names": ["floor", "scratch", "dent"]}}, ("floor", "scratch", "dent")),
         ("tool.json", {"settings": {"classes": [{"id": 1, "title": "a"}, {"id": 2, "title": "b"}]}}, ("background", "a", "b")),
     ],
 )  # fmt: skip
@@ -88,6 +91,8 @@ def test_names_of_colours(save, photo, write, tmp_path, file, content, names):
         ("label_map.jsonl", {"map": {"1": "0.png", "2": "1.png"}}),
         ("tool.json", {"classes": [{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]}),
         ("tool.json", {"labels": [{"id": 1, "label": "a", "points": []}, {"id": 2, "label": "b", "points": []}]}),
+        ("statistics.json", {"classes": {"a": 12, "b": 31}}),
+        ("config.yml", {"classes": ["scratch", "dent"]}),  # without the background, or others: not these numbers
         ("legend.json", {"classes": [{"name": "a", "color": "#ff0000"}, {"name": "b", "color": "#0000ff"}]}),  # of colours
         ("tool.emd", "{"),
     ],
@@ -114,3 +119,14 @@ def test_names_beside_a_pattern(save, photo, write, tmp_path):
     data = open_dataset(tmp_path)
     assert data.label_space.names == ("sky", "road", "car")
     assert "class names from classes.txt" in data.notes
+
+
+def test_a_colour_that_no_name_has_is_offered_with_the_others(save, photo, write, tmp_path):
+    """CVAT's labelmap.txt without its background: one row was offered, which does not stand alone."""
+    labelled(save, photo, COLOURS)
+    write("labelmap.txt", "car:255,0,0::\nvan:0,0,255::\n")
+    note = next(note for note in open_dataset(tmp_path).notes if "in no table" in note)
+    write("data.yaml", note.split("`")[1])
+    data = open_dataset(tmp_path)
+    assert data.label_space.names == ("car", "van", "background")
+    assert np.array_equal(data.read_labels(data.items[0]), (IDS - 1) % 3)

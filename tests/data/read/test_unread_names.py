@@ -25,6 +25,7 @@ def unnamed(save, photo, tmp_path):
         ("labels/Legend.XLS", "x"),
         ("README.md", MARKDOWN),
         ("mmseg/datasets/my.py", "class My(BaseSegDataset):\n    METAINFO = dict(\n        classes=('road', 'car'))\n"),
+        ("labels/0.png.aux.xml", "<PAMDataset><CategoryNames><Category>road</Category></CategoryNames></PAMDataset>"),
         ("config.py", "class_names = ['road', 'car']\n"),
         ("README.md", MARKDOWN.replace("\n| ", "\n").replace(" |\n", "\n")),
         ("README.md", MARKDOWN.replace("1 |", "2 |").replace("0 |", "1 |")),

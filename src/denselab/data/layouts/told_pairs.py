@@ -19,7 +19,7 @@ from denselab.in_words import first_few
 NEAR = 2  # folders deep, where such files are looked for
 LARGEST = 2**24  # bytes
 LOOKED_AT = 1000  # records of a file, that are compared with the names
-SUFFIXES = (".csv", ".tsv", ".json", ".jsonl")
+SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".odgt")
 MANIFEST = ".manifest"  # of SageMaker Ground Truth, a record in each line; it lies in manifests/output
 
 File = PurePosixPath

@@ -15,7 +15,9 @@ from denselab.data.read.images import lossy_form, read_palette
 from denselab.data.read.label_table import (
     BACKGROUND,
     by_grey,
+    colour_entry,
     object_table,
+    of_strange,
     refuse_divided,
     refuse_lone_marker,
     refuse_lossy_colours,
@@ -204,7 +206,7 @@ def _infer_colours(contents: list[Contents], names: Sequence[NamedLabel]) -> Inf
         table = {label.colour: label.id for label in given if label.colour is not None}
         strange = [colour_of_code(code) for code in totals if colour_of_code(code) not in table]
         refuse_other_colours(contents[0].path, strange, given)
-        notes = [f"{number_of(len(strange), 'colour')} in no table: {first_few(strange)}"] if strange else []
+        notes = of_strange(strange, given)
         return _colour_encoding(table), table_of_names(given), "RGB colours, table given", notes
     if len(totals) > MAX_COLOURS:
         raise DataError(
@@ -214,7 +216,7 @@ def _infer_colours(contents: list[Contents], names: Sequence[NamedLabel]) -> Inf
         )
     # Black first, then by colour: the same colours give the same ids whatever the order of the files.
     colours = [colour_of_code(code) for code in sorted(totals)]
-    entries = tuple(_colour_entry(index, colour) for index, colour in enumerate(colours))
+    entries = tuple(colour_entry(index, colour) for index, colour in enumerate(colours))
     if names:
         _ask_colours(contents[0].path, entries, names)
     notes = [
@@ -245,12 +247,6 @@ def _ask_colours(path: Path, entries: Sequence[LabelEntry], names: Sequence[Name
 
 def _colour_encoding(table: dict[Colour, int]) -> Encoding:
     return Encoding("colour", colours=tuple(sorted(table.items(), key=lambda pair: pair[1])))
-
-
-def _colour_entry(label_id: int, colour: Colour) -> LabelEntry:
-    if colour == (0, 0, 0):
-        return LabelEntry(label_id, "background", colour, "background")
-    return LabelEntry(label_id, "#{:02x}{:02x}{:02x}".format(*colour), colour)
 
 
 def _infer_red_or_colours(contents: list[Contents], names: Sequence[NamedLabel]) -> Inference:

@@ -10,7 +10,7 @@ from denselab.data.read.encodings import MAX_COLOURS
 from denselab.data.read.images import lossy_form
 from denselab.data.read.scan import Contents
 from denselab.errors import DataError
-from denselab.in_words import first_few
+from denselab.in_words import first_few, number_of
 from denselab.labels import VOID_COLOUR, Colour, LabelEntry, LabelSpace, default_colour, labels_line
 
 # What tools write into pixels of which nothing is known; 255, 65535 and negative numbers are left out at once.
@@ -52,6 +52,26 @@ def told_apart(rows: Sequence[LabelEntry]) -> tuple[list[LabelEntry], list[str]]
     double = [name for name, count in often.items() if count > 1]
     told = [f"{first_few(double)}: one name for several ids, which are classes of their own"] if double else []
     return [replace(row, name=f"{row.name} ({row.id})") if often[row.name] > 1 else row for row in rows], told
+
+
+def colour_entry(label_id: int, colour: Colour) -> LabelEntry:
+    """A class that is called by its colour; black is the background."""
+    if colour == (0, 0, 0):
+        return LabelEntry(label_id, "background", colour, "background")
+    return LabelEntry(label_id, "#{:02x}{:02x}{:02x}".format(*colour), colour)
+
+
+def of_strange(strange: Sequence[Colour], given: Sequence[NamedLabel]) -> list[str]:
+    """A note of the colours of label files that no name has; with the line that names them too, where they are few."""
+    if not strange:
+        return []
+    note = f"{number_of(len(strange), 'colour')} in no table: {first_few(strange)}"
+    if len(strange) > FEW_STRANGE or any(label.background for label in given):
+        return [note]
+    first = max(label.id for label in given) + 1
+    more = [colour_entry(first + n, colour) for n, colour in enumerate(sorted(strange))]
+    line = labels_line((*table_of_names(given).entries, *more), colours=True)
+    return [f"{note}; where they are classes too, write {line} in data.yaml"]
 
 
 def by_grey(names: Sequence[NamedLabel], contents: Sequence[Contents]) -> Sequence[NamedLabel]:

@@ -9,15 +9,16 @@ from typing import Any, TypeVar
 
 from denselab.data.item import NamedLabel
 from denselab.data.read.images import PICTURE_SUFFIXES
-from denselab.data.read.name_json import MANY_THINGS
+from denselab.data.read.name_json import KEYS, MANY_THINGS
 from denselab.data.read.name_tables import colour_of
 from denselab.data.read.names import named
 from denselab.data.read.scan import Contents, read_contents
+from denselab.data.read.split_tables import YAML_SUFFIXES
 from denselab.data.read.tree import SPLIT_WORDS, Tree, words
-from denselab.documents import Unreadable, open_ordinary, parse_json
+from denselab.documents import Unreadable, open_ordinary, parse_json, parse_yaml
 from denselab.labels import Colour
 
-SUFFIXES = (".json", ".jsonl", ".emd", ".manifest")
+SUFFIXES = (".json", ".jsonl", ".emd", ".manifest", ".yaml", ".yml")
 LINES = (".jsonl", ".manifest")  # a record in each
 NEAR = 2  # parts of a path
 FILES = 8  # that are looked into, without those called by pictures
@@ -48,9 +49,9 @@ def names_of_tools(tree: Tree, labels: Sequence[Path]) -> tuple[tuple[NamedLabel
         contents = contents or [read_contents(path) for path in labels[:PEEKED]] if tables else []
         for table in (_joined(tables), *tables):
             if table and _fits(table, contents):
-                rows = enumerate(_with_background(table, contents))
-                names = [named(n if label_id is None else label_id, *rest) for n, (label_id, *rest) in rows]
-                return tuple(sorted(names, key=lambda label: label.id)), str(file)
+                table = _with_background(table, contents)
+                rows = [(n if i is None else i, name, colour) for n, (i, name, colour) in enumerate(table)]
+                return tuple(named(*row) for row in sorted(rows, key=lambda row: row[0])), str(file)
     return (), ""
 
 
@@ -76,13 +77,13 @@ def _documents(path: Path) -> Iterator[Any]:
         if path.suffix.lower() in LINES:
             yield from (parse_json(line) for line in content.splitlines()[: None if whole else -1] if line.strip())
         elif whole:
-            yield parse_json(content)
+            yield parse_yaml(content.decode()) if path.suffix.lower() in YAML_SUFFIXES else parse_json(content)
     except (OSError, Unreadable, ValueError):
         return
 
 
 def _tables(data: Any, key: str, deep: int) -> Iterator[list[Rough]]:
-    table = _table(data, not TOLD.isdisjoint(words(key)))
+    table = _table(data, not TOLD.isdisjoint(words(key))) or (_list(data) if key.lower() in KEYS else [])
     if table:
         yield table
     elif isinstance(data, dict) and deep:
@@ -100,6 +101,8 @@ def _table(data: Any, told: bool) -> list[Rough]:
         if told and all(isinstance(value, str) for value in data.values()):
             return _sound([(int(key), name, None) for key, name in data.items()])
         data = [{"id": int(key), **value} for key, value in data.items() if isinstance(value, dict)]
+    if isinstance(data, dict):
+        return _counted(data) if told else []
     if not isinstance(data, list) or not data or not all(isinstance(record, dict) for record in data):
         return []
     records = [{_plain(key): value for key, value in record.items()} for record in data]
@@ -112,6 +115,19 @@ def _table(data: Any, told: bool) -> list[Rough]:
     if not coloured and not (numbered and (told or name in OWN_NAMES)):
         return []
     return _sound([(row[0] if numbered else None, row[1], row[2] if coloured else None) for row in rows])
+
+
+def _list(data: Any) -> list[Rough]:
+    """The names of a list, numbered in their order, as configs of frameworks have them: classes: [floor, scratch]."""
+    is_list = isinstance(data, list) and len(data) > 1 and all(isinstance(name, str) for name in data)
+    return _sound([(number, name, None) for number, name in enumerate(data)]) if is_list else []
+
+
+def _counted(data: Mapping[str, Any]) -> list[Rough]:
+    """The classes of {"floor": 0, "scratch": 1}, which count from 0 or 1; [] of other numbers."""
+    numbers = [value for value in data.values() if isinstance(value, int) and not isinstance(value, bool)]
+    counted = len(numbers) == len(data) > 1 and sorted(numbers) in (list(range(n, n + len(data))) for n in (0, 1))
+    return _sound([(number, str(name), None) for name, number in data.items()]) if counted else []
 
 
 def _plain(key: str) -> str:

@@ -8,8 +8,11 @@ from denselab.documents import Unreadable, read_text
 
 SHEETS = (".xlsx", ".xls", ".ods")
 PAGES = (".md", ".markdown")
-CODE = (".py", ".toml", ".cfg")  # configs of frameworks: METAINFO = dict(classes=("road", "car"))
-NAMED = re.compile(r"""\b(?:classes|class_names|CLASSES|CLASS_NAMES|METAINFO)\b["']?\s*[=:]\s*(?:dict\(|[(\[{])""")
+CODE = (".py", ".toml", ".cfg", ".xml")  # METAINFO = dict(classes=("road", "car")); GDAL's label.tif.aux.xml
+NAMED = re.compile(
+    r"""\b(?:classes|class_names|CLASSES|CLASS_NAMES|METAINFO)\b["']?\s*[=:]\s*(?:dict\(|[(\[{])"""
+    r"|<CategoryNames>|<GDALRasterAttributeTable"
+)
 MOST_CODE = 50  # files of code that are looked into
 DEEPEST = 3  # parts of a path: a table of names stands beside the folders of the labels, or in them
 CELL = re.compile(r"\|?\s*([^|]+?)\s*\|")
