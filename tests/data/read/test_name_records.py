@@ -95,6 +95,8 @@ def test_names_of_colours(save, photo, write, tmp_path, file, content, names):
         ("config.yml", {"classes": ["scratch", "dent"]}),  # without the background, or others: not these numbers
         ("legend.json", {"classes": [{"name": "a", "color": "#ff0000"}, {"name": "b", "color": "#0000ff"}]}),  # of colours
         ("tool.emd", "{"),
+        ("tool.yaml", "classes: [{1: a, id: 1}, {2: b, id: 2}]\n"),
+        ("tool.jsonl", '{"classes": {"1": "a", "2": "b"}}\n{"classes": {"1": "b", "2": "a"}}\n{"classes": '),
     ],
 )  # fmt: skip
 def test_a_table_that_may_be_about_other_things_does_not_count(save, photo, write, tmp_path, file, content):

@@ -19,6 +19,7 @@ from denselab.documents import Unreadable, open_ordinary, parse_json, parse_yaml
 from denselab.labels import Colour
 
 SUFFIXES = (".json", ".jsonl", ".emd", ".manifest", ".yaml", ".yml")
+OWN = ("data.yaml", "data.yml")  # settings, which stand above all names
 LINES = (".jsonl", ".manifest")  # a record in each
 NEAR = 2  # parts of a path
 FILES = 8  # that are looked into, without those called by pictures
@@ -45,13 +46,14 @@ def names_of_tools(tree: Tree, labels: Sequence[Path]) -> tuple[tuple[NamedLabel
     """The names for these label files, and the file that has them; () and "" where none fits what they hold."""
     contents: list[Contents] = []
     for file in _files(tree):
-        tables = list(_tables_of(tree.path(file)))
-        contents = contents or [read_contents(path) for path in labels[:PEEKED]] if tables else []
-        for table in (_joined(tables), *tables):
-            if table and _fits(table, contents):
-                table = _with_background(table, contents)
-                rows = [(n if i is None else i, name, colour) for n, (i, name, colour) in enumerate(table)]
-                return tuple(named(*row) for row in sorted(rows, key=lambda row: row[0])), str(file)
+        tables = list({tuple(table): table for table in _tables_of(tree.path(file))}.values())
+        contents = contents or ([read_contents(path) for path in labels[:PEEKED]] if tables else [])
+        joined = _joined(tables)
+        fitting = [table for table in ([joined] if _fits(joined, contents) else tables) if _fits(table, contents)]
+        if len(fitting) == 1:  # several say different things
+            table = _with_background(fitting[0], contents)
+            rows = [(n if i is None else i, name, colour) for n, (i, name, colour) in enumerate(table)]
+            return tuple(named(*row) for row in sorted(rows, key=lambda row: row[0])), str(file)
     return (), ""
 
 
@@ -59,6 +61,7 @@ def _files(tree: Tree) -> list[PurePosixPath]:
     stems = {picture.stem for picture in tree.pictures}
     found = tree.with_suffix(*SUFFIXES)
     near = [f for f in found if len(f.parts) <= NEAR or f.suffix.lower() == ".manifest"]
+    near = [file for file in near if file.name not in OWN]
     return [f for f in near if not any(part in stems for part in (f.stem, f.name.split(".")[0]))][:FILES]
 
 
@@ -105,7 +108,7 @@ def _table(data: Any, told: bool) -> list[Rough]:
         return _counted(data) if told else []
     if not isinstance(data, list) or not data or not all(isinstance(record, dict) for record in data):
         return []
-    records = [{_plain(key): value for key, value in record.items()} for record in data]
+    records = [{_plain(str(key)): value for key, value in record.items()} for record in data]
     name = next((key for key in NAMES if all(isinstance(record.get(key), str) for record in records)), "")
     if not name or any(not OF_SHAPES.isdisjoint(record) for record in records):
         return []
@@ -187,7 +190,7 @@ def _fits(table: Sequence[Rough], contents: Sequence[Contents]) -> bool:
 
     0 and black may have no name: many tools list what was drawn alone.
     """
-    if not contents or any(c.error or c.coloured != contents[0].coloured for c in contents):
+    if not table or not contents or any(c.error or c.coloured != contents[0].coloured for c in contents):
         return False
     ids = {label_id for label_id, _, _ in table}
     if not _in_colours(contents):
