@@ -51,7 +51,7 @@ KAZUTO = re.compile(
 
 
 @dataclass(frozen=True)
-class Form:
+class NameForm:
     """Who may have written a file.
 
     title: in words
@@ -66,7 +66,7 @@ class Form:
     trunk: bool = False
 
 
-def map_state(state: State, skeleton: Skeleton) -> tuple[Reading, Form]:
+def map_state(state: State, skeleton: Skeleton) -> tuple[Reading, NameForm]:
     """Map the tensors by the form that fits best, and return it too. Raises CheckpointError if none fits at all."""
     found = [(form, form.rename(state, skeleton)) for form in FORMS]
     form, renames = max(found, key=lambda pair: len(pair[1]))
@@ -232,11 +232,11 @@ def _alike(shape: tuple[int, ...], own: tuple[int, ...]) -> bool:
 
 
 FORMS = (  # among equal fits the first wins
-    Form("the network's own names", own_names),
-    Form("an ImageNet network of timm or torchvision", trunk_names, trunk=True),
-    Form("an ImageNet VGG-16 of torchvision or timm", vgg_names, trunk=True),
-    Form("Caffe's layer names", caffe_names, bgr=True),
-    Form("isht7's pytorch-deeplab-resnet (from memory)", isht7_names, bgr=True),
-    Form("kazuto1011's deeplab-pytorch (from memory)", kazuto_names, bgr=True),
+    NameForm("the network's own names", own_names),
+    NameForm("an ImageNet network of timm or torchvision", trunk_names, trunk=True),
+    NameForm("an ImageNet VGG-16 of torchvision or timm", vgg_names, trunk=True),
+    NameForm("Caffe's layer names", caffe_names, bgr=True),
+    NameForm("isht7's pytorch-deeplab-resnet (from memory)", isht7_names, bgr=True),
+    NameForm("kazuto1011's deeplab-pytorch (from memory)", kazuto_names, bgr=True),
 )
-BY_ORDER = Form("another's names: placed by order, all shapes in it being equal", by_order)
+BY_ORDER = NameForm("another's names: placed by order, all shapes in it being equal", by_order)

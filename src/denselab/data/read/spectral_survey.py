@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from denselab.data.read.depth import DEPTHS, depth_of
 from denselab.data.read.many_files import in_threads, spread
 from denselab.data.read.spectral import MOST_NAMED, SpectralBands, band_paths, display_of, file_bands, without_alpha
-from denselab.data.read.stored_bands import NPY, Form, band_form
+from denselab.data.read.stored_bands import NPY, BandForm, band_form
 from denselab.data.read.tiff import TIFF_SUFFIXES, looks_like_alpha
 from denselab.data.read.white import HEADERS, PICTURES, is_deep
 from denselab.data.read.yaml_text import in_yaml
@@ -96,7 +96,7 @@ def _nothing(given: GivenBands) -> tuple[None, str]:
     return None, ""
 
 
-def _forms(paths: Sequence[Path], given: GivenBands) -> list[tuple[Path, Form]]:
+def _forms(paths: Sequence[Path], given: GivenBands) -> list[tuple[Path, BandForm]]:
     """The forms of some readable pictures; [] if all have 8 bits, none is TIFF or npy, and nobody speaks of bands."""
     kinds = (*TIFF_SUFFIXES, NPY)
     open_ones = given.asked or any(path.suffix.lower() in kinds for path in paths)
@@ -112,7 +112,7 @@ def _forms(paths: Sequence[Path], given: GivenBands) -> list[tuple[Path, Form]]:
     return found
 
 
-def _common(forms: Sequence[tuple[Path, Form]], given: GivenBands) -> tuple[int, Form, float]:
+def _common(forms: Sequence[tuple[Path, BandForm]], given: GivenBands) -> tuple[int, BandForm, float]:
     """How many bands most of the files hold, without an alpha, the form of one of them, and the share of such files."""
     if given.files:
         return 1, forms[0][1], 1.0
@@ -121,7 +121,7 @@ def _common(forms: Sequence[tuple[Path, Form]], given: GivenBands) -> tuple[int,
     return stored, forms[counts.index(stored)][1], often / len(forms)
 
 
-def _count(path: Path, form: Form, given: GivenBands) -> int:
+def _count(path: Path, form: BandForm, given: GivenBands) -> int:
     """The bands of a file, alpha left out where it is one."""
     wanted = given.count or (0 if given.take else len(given.names))
     if form.count not in (2, 4) or wanted == form.count or given.take:
@@ -146,13 +146,13 @@ def _question(path: Path, count: int) -> str:
     )
 
 
-def _fits_8_bits(forms: Sequence[tuple[Path, Form]], stored: int) -> bool:
+def _fits_8_bits(forms: Sequence[tuple[Path, BandForm]], stored: int) -> bool:
     """Whether pictures of 1 or 3 bands can be scaled to 8 bits by one number for white: no negative, no large ones."""
     open_ones = [path for path, form in forms if form.count == stored and not _surely_fits(form.dtype)]
     return all(_numbers_fit(path) for path in spread(open_ones, LOOKED))
 
 
-def _raised(forms: Sequence[tuple[Path, Form]], stored: int) -> str:
+def _raised(forms: Sequence[tuple[Path, BandForm]], stored: int) -> str:
     """What is said of deep pictures whose numbers lie far above 0 and close together; "" where they do not."""
     deep = [path for path, form in forms if form.count == stored and form.dtype == np.uint16]
     numbers = [found for path in spread(deep, LOOKED) for found in _numbers_of(path)]
@@ -193,7 +193,7 @@ def _numbers_fit(path: Path) -> bool:
     return bool(numbers.min() >= 0 and numbers.max() <= (1 if pixels.dtype.kind == "f" else 65535))
 
 
-def _described(form: Form, stored: int, given: GivenBands) -> SpectralBands:
+def _described(form: BandForm, stored: int, given: GivenBands) -> SpectralBands:
     """The bands, their names and which are shown; their numbers are still to be measured."""
     names = _names(form, stored, given)
     colours = [_colour_of(name) for name in names]
@@ -224,7 +224,7 @@ def _described(form: Form, stored: int, given: GivenBands) -> SpectralBands:
     )
 
 
-def _names(form: Form, stored: int, given: GivenBands) -> tuple[str, ...]:
+def _names(form: BandForm, stored: int, given: GivenBands) -> tuple[str, ...]:
     if given.take and max(given.take) >= stored:
         raise DataError(
             f"data.yaml: bands: number {max(given.take) + 1}, but the files hold {number_of(stored, 'band')}"

@@ -35,7 +35,7 @@ DESCRIPTION = re.compile(r'<Item[^>]*sample="(\d+)"[^>]*role="description"[^>]*>
 
 
 @dataclass(frozen=True)
-class Form:
+class BandForm:
     """What a file holds, by its header.
 
     size: (H, W), upright
@@ -56,7 +56,7 @@ class Form:
     planes: bool = False
 
 
-def band_form(path: Path, count: int | None = None) -> Form:
+def band_form(path: Path, count: int | None = None) -> BandForm:
     """The form of a picture file.
 
     count: how many bands are expected; decides which axis of an array holds them
@@ -66,7 +66,7 @@ def band_form(path: Path, count: int | None = None) -> Form:
         array = _npy(path)
         axis = band_axis(array.shape, str(path), count)
         size = array.shape[:2] if axis != 0 else array.shape[1:]
-        return Form((size[0], size[1]), 1 if axis is None else array.shape[axis], array.dtype)
+        return BandForm((size[0], size[1]), 1 if axis is None else array.shape[axis], array.dtype)
     if path.suffix.lower() in TIFF_SUFFIXES:
         return _tiff_form(path, count)
     with open_picture(path) as picture:
@@ -77,7 +77,7 @@ def band_form(path: Path, count: int | None = None) -> Form:
     header = pnm_header(path)
     deep = deep or has_deep_colour(path) or (header is not None and header.highest > 255)
     kind = np.dtype(np.float32 if real else np.uint16 if deep else np.uint8)
-    return Form((height, width), bands, kind, alpha=bands in (2, 4), coloured=bands >= 3)
+    return BandForm((height, width), bands, kind, alpha=bands in (2, 4), coloured=bands >= 3)
 
 
 def stored_bands(path: Path, count: int | None = None) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
@@ -144,20 +144,20 @@ def _npy(path: Path) -> NDArray[Any]:
     return array
 
 
-def _tiff_form(path: Path, count: int | None) -> Form:
+def _tiff_form(path: Path, count: int | None) -> BandForm:
     with open_series(path) as series:
         _refuse_slices(series, path)
         page = series.keyframe
         if int(page.photometric) not in (BLACK_IS_ZERO, RGB):
             tags = read_tags(path)  # a palette, CMYK, ...: shown as RGB, or as grey
             coloured = tags.photometric not in (0, 1)
-            return Form(tags.size, 3 if coloured else 1, np.dtype(series.dtype or np.uint8), coloured=coloured)
+            return BandForm(tags.size, 3 if coloured else 1, np.dtype(series.dtype or np.uint8), coloured=coloured)
         shape, axis = tuple(series.shape), _tiff_axis(series, path, count)
         size = shape[:2] if axis != 0 else shape[1:]
         bands = 1 if axis is None else shape[axis]
         turned = int(page.tags.valueof(ORIENTATION, 1)) >= 5
         extra = tuple(int(kind) for kind in page.extrasamples or ())
-        return Form(
+        return BandForm(
             (size[1], size[0]) if turned else (size[0], size[1]),
             bands,
             np.dtype(series.dtype or np.uint8),

@@ -20,56 +20,56 @@ FILES = f"save pictures as files, and their masks {PNG}"
 
 
 @dataclass(frozen=True)
-class Form:
+class UnreadForm:
     """name: of the form. way: to one that is read."""
 
     name: str
     way: str
 
 
-VOLUME = Form("volumes of slices", f"save each slice as a PNG or TIFF, and its labels {PNG}")
-GIS = Form(
+VOLUME = UnreadForm("volumes of slices", f"save each slice as a PNG or TIFF, and its labels {PNG}")
+GIS = UnreadForm(
     "vector labels of a GIS",
     "burn them into a raster of the picture's size: gdal_rasterize -a CLASS -ts W H FILE label.tif",
 )
 HEIC_SUFFIXES = (".heic", ".heif")
-HEIC = Form("HEIC pictures", "save them as JPEG: magick mogrify -format jpg *.heic")
-APERIO = Form("outlines of Aperio ImageScope", f"draw them into pictures, and save these {PNG}")
-LS_NUMPY = Form("brush labels of Label Studio as NumPy", "export the project as JSON, or its brush labels as PNG")
-ROIS = Form("ROIs of ImageJ", f"save a label map from the ROI Manager {PNG}")
-NUMBERS = Form("rows of numbers as text", f"save what `np.loadtxt(FILE)` reads {PNG}")
+HEIC = UnreadForm("HEIC pictures", "save them as JPEG: magick mogrify -format jpg *.heic")
+APERIO = UnreadForm("outlines of Aperio ImageScope", f"draw them into pictures, and save these {PNG}")
+LS_NUMPY = UnreadForm("brush labels of Label Studio as NumPy", "export the project as JSON, or its brush labels as PNG")
+ROIS = UnreadForm("ROIs of ImageJ", f"save a label map from the ROI Manager {PNG}")
+NUMBERS = UnreadForm("rows of numbers as text", f"save what `np.loadtxt(FILE)` reads {PNG}")
 ROI_ARCHIVE = re.compile(r"roi(?:s|_?set)?\.zip$", re.IGNORECASE)  # of ImageJ's ROI Manager
 FEWEST_NUMBERS = 16  # in the first line of a text that may be a label map
-QUPATH = Form("QuPath", f"export labelled images from QuPath {PNG}")
-BY_SUFFIX: Mapping[str, Form] = {
+QUPATH = UnreadForm("QuPath", f"export labelled images from QuPath {PNG}")
+BY_SUFFIX: Mapping[str, UnreadForm] = {
     **dict.fromkeys((".nii", ".nrrd", ".mha", ".mhd"), VOLUME),
-    **dict.fromkeys((".dcm", ".dicom"), Form("DICOM", "save the pictures as PNG or TIFF of 16 bits")),
+    **dict.fromkeys((".dcm", ".dicom"), UnreadForm("DICOM", "save the pictures as PNG or TIFF of 16 bits")),
     **dict.fromkeys((".geojson", ".shp", ".gpkg", ".kml"), GIS),
-    **dict.fromkeys((".tfrecord", ".tfrecords", ".record"), Form("TensorFlow records", COCO)),
-    ".parquet": Form("Parquet (Hugging Face datasets)", FILES),
-    **dict.fromkeys((".h5", ".hdf5"), Form("HDF5", FILES)),
-    ".npz": Form("NumPy archives", FILES),
-    **dict.fromkeys((".lmdb", ".mdb"), Form("LMDB", FILES)),
-    **dict.fromkeys((".zip", ".tar", ".tgz", ".7z", ".rar"), Form("an archive", "unpack it and give the folder")),
+    **dict.fromkeys((".tfrecord", ".tfrecords", ".record"), UnreadForm("TensorFlow records", COCO)),
+    ".parquet": UnreadForm("Parquet (Hugging Face datasets)", FILES),
+    **dict.fromkeys((".h5", ".hdf5"), UnreadForm("HDF5", FILES)),
+    ".npz": UnreadForm("NumPy archives", FILES),
+    **dict.fromkeys((".lmdb", ".mdb"), UnreadForm("LMDB", FILES)),
+    **dict.fromkeys((".zip", ".tar", ".tgz", ".7z", ".rar"), UnreadForm("an archive", "unpack it and give the folder")),
     ".roi": ROIS,
     ".qpdata": QUPATH,
-    ".arrow": Form("Arrow (Hugging Face datasets)", FILES),
+    ".arrow": UnreadForm("Arrow (Hugging Face datasets)", FILES),
     **dict.fromkeys(HEIC_SUFFIXES, HEIC),
-    ".xcf": Form("layers of GIMP", f"export the layer with the labels {PNG}"),
-    **dict.fromkeys((".psd", ".psb"), Form("layers of Photoshop", f"export the layer with the labels {PNG}")),
-    ".svg": Form("outlines as SVG", f"draw them into pictures of the same size, and save these {PNG}"),
-    ".ndjson": Form("Labelbox", f"export the masks {PNG}"),
+    ".xcf": UnreadForm("layers of GIMP", f"export the layer with the labels {PNG}"),
+    **dict.fromkeys((".psd", ".psb"), UnreadForm("layers of Photoshop", f"export the layer with the labels {PNG}")),
+    ".svg": UnreadForm("outlines as SVG", f"draw them into pictures of the same size, and save these {PNG}"),
+    ".ndjson": UnreadForm("Labelbox", f"export the masks {PNG}"),
 }
-ZARR = Form("Zarr", FILES)
+ZARR = UnreadForm("Zarr", FILES)
 # They may as well be something else beside the data, such as the weights of a network.
-AT_LAST: Mapping[str, Form] = {
-    **dict.fromkeys((".pt", ".pth"), Form("a file of PyTorch", FILES)),
-    **dict.fromkeys((".pkl", ".pickle"), Form("a pickle", FILES)),
+AT_LAST: Mapping[str, UnreadForm] = {
+    **dict.fromkeys((".pt", ".pth"), UnreadForm("a file of PyTorch", FILES)),
+    **dict.fromkeys((".pkl", ".pickle"), UnreadForm("a pickle", FILES)),
 }
-BY_LAST_SUFFIXES: Mapping[str, Form] = {".nii.gz": VOLUME, ".tar.gz": BY_SUFFIX[".tar"]}
+BY_LAST_SUFFIXES: Mapping[str, UnreadForm] = {".nii.gz": VOLUME, ".tar.gz": BY_SUFFIX[".tar"]}
 
 
-def unread_form(tree: Tree) -> tuple[str, Form] | None:
+def unread_form(tree: Tree) -> tuple[str, UnreadForm] | None:
     """A file in such a form, and the form; None where there is none."""
     for file in tree.files:
         double = "".join(suffix.lower() for suffix in file.suffixes[-2:])
@@ -113,7 +113,7 @@ def _is_of_numbers(path: Path) -> bool:
     return len(cells) >= FEWEST_NUMBERS and all(re.fullmatch(rb"-?\d+", cell) for cell in cells)
 
 
-def _of_table(path: Path) -> Form | None:
+def _of_table(path: Path) -> UnreadForm | None:
     """The form of a csv by the names of its columns."""
     try:
         with open_ordinary(path) as stream:
@@ -123,7 +123,7 @@ def _of_table(path: Path) -> Form | None:
     return next((form for columns, form in BY_COLUMNS if all(name in head for name in columns)), None)
 
 
-def _of_json(path: Path, file: PurePosixPath) -> Form | None:
+def _of_json(path: Path, file: PurePosixPath) -> UnreadForm | None:
     try:
         content = read_bytes(path, HEAD)
         data = parse_json(content.partition(b"\n")[0] if path.suffix.lower() == ".jsonl" else content)
@@ -137,10 +137,10 @@ def _of_json(path: Path, file: PurePosixPath) -> Form | None:
     return next((form for form, fits in BY_CONTENT if fits(first)), None)
 
 
-BY_COLUMNS: tuple[tuple[tuple[bytes, ...], Form], ...] = (
-    ((b"shape-type", b"vertex-index"), Form("shapes of napari", f"save `layer.to_labels()` {PNG}")),
-    ((b"annotation_id", b"annotator"), Form("a csv of Label Studio", "export the project as JSON")),
-    ((b"wkt",), Form("outlines as WKT", COCO)),
+BY_COLUMNS: tuple[tuple[tuple[bytes, ...], UnreadForm], ...] = (
+    ((b"shape-type", b"vertex-index"), UnreadForm("shapes of napari", f"save `layer.to_labels()` {PNG}")),
+    ((b"annotation_id", b"annotator"), UnreadForm("a csv of Label Studio", "export the project as JSON")),
+    ((b"wkt",), UnreadForm("outlines as WKT", COCO)),
 )
 
 
@@ -162,42 +162,45 @@ def _shapes_of_scalabel(record: Mapping[str, Any]) -> list[Any]:
     return [label["poly2d"] for label in labels if "poly2d" in label]
 
 
-SUPERANNOTATE = Form("SuperAnnotate", COCO)
-DARWIN = Form("Darwin json of V7", COCO)
-SAM = Form("masks of Segment Anything, which have no classes", f"give each its class, and save them {PNG}")
-BY_CONTENT: tuple[tuple[Form, Callable[[Mapping[str, Any]], bool]], ...] = (
+SUPERANNOTATE = UnreadForm("SuperAnnotate", COCO)
+DARWIN = UnreadForm("Darwin json of V7", COCO)
+SAM = UnreadForm("masks of Segment Anything, which have no classes", f"give each its class, and save them {PNG}")
+BY_CONTENT: tuple[tuple[UnreadForm, Callable[[Mapping[str, Any]], bool]], ...] = (
     (QUPATH, _is_of_qupath),
     (GIS, lambda record: record.get("type") in ("FeatureCollection", "Feature")),
     (DARWIN, _has("item", "annotations")),
     (SAM, lambda record: "crop_box" in _dict(next(iter(_list(record.get("annotations"))), None))),
     (DARWIN, lambda record: "annotations" in record and isinstance(record.get("image"), dict)),  # version 1
-    (Form("Datumaro json", f"{COCO} (`datum convert -f coco` does)"), _has("items", "categories")),
-    (Form("Labelbox", f"export the masks {PNG}"), lambda record: "data_row" in record or "Labeled Data" in record),
-    (Form("Encord", COCO), _has("label_hash")),
+    (UnreadForm("Datumaro json", f"{COCO} (`datum convert -f coco` does)"), _has("items", "categories")),
+    (
+        UnreadForm("Labelbox", f"export the masks {PNG}"),
+        lambda record: "data_row" in record or "Labeled Data" in record,
+    ),
+    (UnreadForm("Encord", COCO), _has("label_hash")),
     (SUPERANNOTATE, _has("metadata", "instances")),
     (
-        Form("a release of Segments.ai", f"{COCO} with segments-ai's export_dataset"),
+        UnreadForm("a release of Segments.ai", f"{COCO} with segments-ai's export_dataset"),
         lambda record: "samples" in _dict(record.get("dataset")),
     ),
-    (Form("ISAT", f"{COCO} (`ISAT to COCO` in its menu)"), _has("info", "objects")),
-    (Form("Hasty json", COCO), _has("project_name", "label_classes")),
-    (Form("Dataloop json", COCO), _has("annotations", "filename")),
-    (Form("CreateML", "it holds boxes: annotate outlines or masks"), _has("image", "annotations")),
-    (Form("OpenLABEL", COCO), _has("openlabel")),
+    (UnreadForm("ISAT", f"{COCO} (`ISAT to COCO` in its menu)"), _has("info", "objects")),
+    (UnreadForm("Hasty json", COCO), _has("project_name", "label_classes")),
+    (UnreadForm("Dataloop json", COCO), _has("annotations", "filename")),
+    (UnreadForm("CreateML", "it holds boxes: annotate outlines or masks"), _has("image", "annotations")),
+    (UnreadForm("OpenLABEL", COCO), _has("openlabel")),
     (
-        Form("outlines in lines of json", f"draw them into pictures, and save these {PNG}"),
+        UnreadForm("outlines in lines of json", f"draw them into pictures, and save these {PNG}"),
         lambda record: "coordinates" in _dict(next(iter(_list(record.get("annotations"))), None)),
     ),
-    (Form("VoTT", f"draw its polygons into pictures, and save these {PNG}"), _has("assets", "tags")),
-    (Form("Kili", COCO), _has("externalId", "labels")),
+    (UnreadForm("VoTT", f"draw its polygons into pictures, and save these {PNG}"), _has("assets", "tags")),
+    (UnreadForm("Kili", COCO), _has("externalId", "labels")),
     (
-        Form("the json lines of Azure Machine Learning", "export the project as COCO"),
+        UnreadForm("the json lines of Azure Machine Learning", "export the project as COCO"),
         _has("image_url", "image_details"),
     ),
-    (Form("Prodigy", f"draw its spans into pictures, and save these {PNG}"), _has("_task_hash")),
-    (Form("Scalabel", COCO), lambda record: bool(_shapes_of_scalabel(record))),
-    (Form("LabelU", COCO), lambda record: "fileName" in record and isinstance(record.get("result"), str)),
-    (Form("DeepFashion2", f"{COCO} with the deepfashion2_to_coco.py of its authors"), _has("pair_id", "item1")),
+    (UnreadForm("Prodigy", f"draw its spans into pictures, and save these {PNG}"), _has("_task_hash")),
+    (UnreadForm("Scalabel", COCO), lambda record: bool(_shapes_of_scalabel(record))),
+    (UnreadForm("LabelU", COCO), lambda record: "fileName" in record and isinstance(record.get("result"), str)),
+    (UnreadForm("DeepFashion2", f"{COCO} with the deepfashion2_to_coco.py of its authors"), _has("pair_id", "item1")),
 )
 
 
