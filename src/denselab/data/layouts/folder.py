@@ -22,7 +22,7 @@ from denselab.data.layouts.asking import (
     refuse_several_beside,
 )
 from denselab.data.layouts.endings import PEEKED, by_ending, is_label
-from denselab.data.layouts.placing import Pairs, Placed, is_numbered, pair_placed, place
+from denselab.data.layouts.placing import Pairs, Placed, has_number, pair_placed, place
 from denselab.data.layouts.told_pairs import refuse_other_pairs, told_pairs
 from denselab.data.read.images import MAT_SUFFIX
 from denselab.data.read.name_records import names_of_tools
@@ -231,9 +231,7 @@ def _by_stem(tree: Tree) -> tuple[dict[str, list[Placed]], dict[str, list[Placed
     for file in tree.pictures:
         role, where = place(file)
         if role != "other":
-            parts = [
-                part for part in file.parts[:-1] if is_numbered(part) and folder_role(part)
-            ]  # patch_0001/image.tif
+            parts = [part for part in file.parts[:-1] if has_number(part) and folder_role(part)]  # patch_0001/image.tif
             where = replace(where, folder="", neutral="/".join(filter(None, (where.neutral, *parts))))
             sides[bool(set(words(file.stem)) & LABEL_WORDS)].append(where)
     return ({"": sides[0]}, {"": sides[1]}) if all(sides) else ({}, {})

@@ -30,7 +30,7 @@ def named_in(folder: str) -> str:
     return " ".join(word for word in words(folder) if split_in_name(word) is None) or folder
 
 
-def is_numbered(folder: str) -> bool:
+def has_number(folder: str) -> bool:
     """Whether a folder's name has a number."""
     return any(word.isdigit() for word in words(folder))
 
@@ -45,7 +45,7 @@ def place(file: PurePosixPath, outermost: bool = False) -> tuple[str | None, Pla
     for part in file.parts[:-1]:
         part_role, part_split = folder_role(part), split_in_name(part)
         if part_role is not None and not (outermost and role is not None):
-            if role is not None and is_numbered(above):  # "Tile 1" is a part of the set
+            if role is not None and has_number(above):  # "Tile 1" is a part of the set
                 neutral.append(above)
             role, folder, above = part_role, named_in(part), part
         elif part_split is None and part_role is None:

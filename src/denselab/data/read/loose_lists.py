@@ -18,7 +18,7 @@ from denselab.data.read.lists import (
     read_list,
     share_known,
 )
-from denselab.data.read.split_tables import has_split_column, is_numbered
+from denselab.data.read.split_tables import has_split_column, lists_numbers
 from denselab.data.read.tree import OTHER_WORDS, SPLIT_WORDS, Tree, split_in_name, words
 from denselab.errors import DataError
 
@@ -54,7 +54,7 @@ def loose_lists(tree: Tree, items: Sequence[Item], exact: Mapping[str, Path]) ->
 
 
 def _names(path: Path) -> list[str]:
-    if is_numbered(path):  # a name and the number of its split (CelebA's list_eval_partition.txt)
+    if lists_numbers(path):  # a name and the number of its split (CelebA's list_eval_partition.txt)
         return []
     try:
         # A table with a column for splits names pictures of all of them (list_eval_partition.csv).

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from denselab.data.item import FileLabels, Found
 from denselab.data.layouts.folder import find_folder
-from denselab.data.layouts.placing import is_numbered
+from denselab.data.layouts.placing import has_number
 from denselab.data.read.tree import Tree, folder_role, split_in_name, words
 from denselab.data.read.yaml_text import in_yaml
 from denselab.errors import DataError
@@ -53,7 +53,7 @@ def _beginning(file: Path) -> bytes:
 
 
 def _is_video(place: Path) -> bool:
-    return is_numbered(place.name) and VERSION_WORDS.isdisjoint(words(place.name))
+    return has_number(place.name) and VERSION_WORDS.isdisjoint(words(place.name))
 
 
 def differing_tables(tree: Tree, fits: list[tuple[Tree, Found]]) -> str:
@@ -105,7 +105,7 @@ def _relative(tree: Tree, folder: Path) -> str:
 
 def tells_a_role(folder: str) -> bool:
     """Whether a folder is called by what it holds; a number makes of it a part: "Tile 1"."""
-    return folder_role(folder) is not None and not is_numbered(folder)
+    return folder_role(folder) is not None and not has_number(folder)
 
 
 def is_drawn(found: Found) -> bool:

@@ -109,7 +109,7 @@ def _is_of_folds(column: str) -> bool:
     return column in FOLD_COLUMNS or not {"fold", "folds"}.isdisjoint(words(column))
 
 
-def is_numbered(path: Path) -> bool:
+def lists_numbers(path: Path) -> bool:
     """Whether each line of a text about splits has a name, or its number, and one of two or three numbers.
 
     CelebA's list_eval_partition.txt and CUB's train_test_split.txt are such files.

@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 
 from denselab.data.item import Item
 from denselab.data.read.lists import TABLE_SUFFIXES, csv_rows, items_by_key, read_lines, share_known
-from denselab.data.read.split_tables import FILE_WORDS, candidates, header_of, is_numbered, read_table, split_column
+from denselab.data.read.split_tables import FILE_WORDS, candidates, header_of, lists_numbers, read_table, split_column
 from denselab.data.read.tree import Tree, words
 from denselab.errors import DataError
 from denselab.in_words import first_few
@@ -35,7 +35,7 @@ def unread_splits(tree: Tree, items: Sequence[Item]) -> list[str]:
     told += [
         f"{file}: numbers in the place of train, val and test: not read; {HOLD_OUT}"
         for file in candidates(tree, (".txt",))
-        if is_numbered(tree.path(file))
+        if lists_numbers(tree.path(file))
     ]
     return told
 
