@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from denselab.data.connected import connected_instances
 from denselab.data.dataset import Dataset
-from denselab.data.feed.weight_map import connected_instances
 from denselab.data.item import FileLabels, Item
 from denselab.data.read.images import read_label_pixels
 from denselab.data.read.shapes import ObjectMasks, PanopticLabels, ShapeLabels, two_valued_mask

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from denselab.data.feed.weight_map import connected_instances, weight_map
+from denselab.data.feed.weight_map import weight_map
 from denselab.errors import ShapeError
 
 
@@ -58,13 +58,6 @@ def test_one_cell_or_none_leaves_the_class_weight():
     labels = np.array([[0, 1, 1, 255]], np.uint8)
     assert weight_map(labels, class_weights=[0.5, 2.0]).tolist() == [[0.5, 2.0, 2.0, 0.0]]
     assert weight_map(np.zeros((2, 2), np.uint8)).tolist() == [[1, 1], [1, 1]]
-
-
-def test_cells_are_the_connected_parts_of_each_class():
-    labels = np.array([[1, 1, 0, 2], [0, 0, 1, 2], [3, 0, 255, 0]], np.uint8)
-    parts = connected_instances(labels)
-    assert (parts == [[1, 1, 0, 2], [0, 0, 1, 2], [3, 0, 0, 0]]).all()  # 8 neighbours join the 1s
-    assert connected_instances(np.array([[0, 1]], np.uint8), background=None).tolist() == [[1, 2]]
 
 
 def test_wide_label_maps_and_their_ignore_index():
