@@ -1,7 +1,9 @@
 """What is looked at before a run: sizes and class pixels."""
 
+from dataclasses import replace
+
 from denselab.data import Dataset
-from denselab.data.counting import count_class_pixels, spread
+from denselab.data.counting import COUNTED, count_class_pixels, counted
 from denselab.training.preflight import median_size, picture_sizes
 
 
@@ -18,6 +20,10 @@ def test_sizes(tiny_data: Dataset) -> None:
     assert median_size([(10, 40), (20, 50), (90, 60)]) == (20, 50)
 
 
-def test_spread_is_even_and_keeps_the_first() -> None:
-    assert spread(range(10), 4) == [0, 2, 5, 7]
-    assert spread(range(3), 4) == [0, 1, 2]
+def test_of_many_pictures_a_thousand_in_equal_steps_are_counted(tiny_data: Dataset) -> None:
+    """A resume counts the same ones again and compares: another choice would be taken for other labels."""
+    item = tiny_data.items[0]
+    many = [replace(item, name=str(n)) for n in range(2 * COUNTED + 500)]
+    assert [one.name for one in counted(many)][:5] == ["0", "2", "5", "7", "10"]
+    assert len(counted(many)) == COUNTED
+    assert counted(many[:COUNTED]) == many[:COUNTED]

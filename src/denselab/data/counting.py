@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +10,6 @@ from denselab.data.dataset import Dataset, Item
 from denselab.runtime import cpu_count
 
 COUNTED = 1000  # label maps that are counted to know the balance; evenly spread over the training pictures
-T = TypeVar("T")
 
 
 def count_class_pixels(dataset: Dataset, items: Sequence[Item]) -> NDArray[np.int64]:
@@ -23,11 +21,14 @@ def count_class_pixels(dataset: Dataset, items: Sequence[Item]) -> NDArray[np.in
         return np.bincount(labels.ravel(), minlength=dataset.label_space.ignore_index + 1)[:classes]
 
     with ThreadPoolExecutor(cpu_count()) as pool:
-        return np.stack(list(pool.map(count, spread(items, COUNTED))))
+        return np.stack(list(pool.map(count, counted(items))))
 
 
-def spread(items: Sequence[T], limit: int) -> list[T]:
-    """At most `limit` items, evenly spread."""
-    if len(items) <= limit:
-        return list(items)
-    return [items[i * len(items) // limit] for i in range(limit)]
+def counted(items: Sequence[Item]) -> Sequence[Item]:
+    """Those of the items that are counted: all, or 1000 of them in equal steps from the first.
+
+    Not by many_files.spread: a run records its counts, and a resume knows the data by them, so the choice has to stay.
+    """
+    if len(items) <= COUNTED:
+        return items
+    return [items[i * len(items) // COUNTED] for i in range(COUNTED)]

@@ -9,9 +9,9 @@ from PIL import Image as PILImage
 from PIL import ImageDraw
 
 from denselab.data import Dataset
-from denselab.data.counting import spread
 from denselab.data.item import Item
 from denselab.data.objects import read_objects
+from denselab.data.read.many_files import spread
 from denselab.errors import DataError
 from denselab.in_words import number_of
 from denselab.labels import LabelSpace

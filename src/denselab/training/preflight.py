@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from denselab.data.counting import spread
 from denselab.data.dataset import Item
 from denselab.data.read.images import picture_size
+from denselab.data.read.many_files import spread
 
 SIZES_READ = 64  # picture headers read to find the median size
 
