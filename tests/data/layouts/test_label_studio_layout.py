@@ -56,3 +56,13 @@ def test_numbered_masks_of_numbered_pictures_are_no_classes(save, photo, tmp_pat
         save(f"images/series-{number}.jpg", photo(2, 4))
         save(f"masks/series-{number}.png", LEFT)
     assert open_dataset(tmp_path).layout == "folders"
+
+
+def test_the_innermost_split_counts(save, photo, tmp_path):
+    for name in ("train/a", "train/b", "train/val/c", "train/val/d"):
+        save(f"images/{name}.jpg", photo(2, 4))
+        save(f"masks/{name}-Car-0.png", TOP)
+    items = open_dataset(tmp_path).items
+    assert {item.name: item.split for item in items} == {
+        "images/train/a": "train", "images/train/b": "train", "images/train/val/c": "val", "images/train/val/d": "val",
+    }  # fmt: skip

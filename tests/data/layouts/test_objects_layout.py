@@ -30,3 +30,16 @@ def test_ordinary_folders_are_not_taken_for_objects(save, photo, tmp_path):
         save(f"images/{name}.png", photo(1, 2))
         save(f"masks/{name}.png", [[0, 1]])
     assert open_dataset(tmp_path).layout == "folders"
+
+
+def test_the_innermost_split_counts_but_not_a_pictures_own_name(save, photo, tmp_path):
+    """train/val held training pictures here, and validation pictures in every other layout."""
+    for folder in ("train/x1", "train/x2", "train/val/x3", "train/val/test_4"):
+        name = folder.rpartition("/")[2]
+        save(f"{folder}/images/{name}.png", photo(1, 2))
+        for mask in ("m1", "m2"):
+            save(f"{folder}/masks/{mask}.png", [[255, 0]])
+    data = open_dataset(tmp_path)
+    assert {item.name.rpartition("/")[2]: item.split for item in data.items} == {
+        "x1": "train", "x2": "train", "x3": "val", "test_4": "val",
+    }  # fmt: skip

@@ -15,7 +15,7 @@ from denselab.data.layouts.xml_file import Element, parse_xml, root_tag
 from denselab.data.layouts.yolo import box_of, read_lines_of
 from denselab.data.read.images import picture_size
 from denselab.data.read.names import ALL_FILES, read_names
-from denselab.data.read.tree import Tree, split_in_name, words
+from denselab.data.read.tree import Tree, split_of_folders, words
 from denselab.data.read.weak_files import NEAR, Pictures, named_weak, some
 from denselab.errors import DataError
 from denselab.in_words import number_of
@@ -57,7 +57,7 @@ def read_box_folder(tree: Tree, folder: PurePosixPath, split: str | None = None)
         picture = _picture(pictures, below, "" if root is None else (root.findtext("filename") or "").strip(), path)
         if picture is None:
             continue
-        own_split = split or next((s for part in below.parts[:-1] if (s := split_in_name(part))), None)
+        own_split = split or split_of_folders(below)
         if root is not None:
             boxes, size = _voc_boxes(root, path), _voc_size(root)
         else:

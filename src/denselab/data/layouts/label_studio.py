@@ -14,7 +14,7 @@ from denselab.data.layouts.drawn import overlaps, table_of_classes
 from denselab.data.layouts.folder import item_of
 from denselab.data.read.images import picture_size
 from denselab.data.read.shapes import NO_POINTS, Shape, ShapeLabels
-from denselab.data.read.tree import Tree, folder_role, split_in_name
+from denselab.data.read.tree import Tree, folder_role, split_of_folders
 from denselab.errors import DataError
 from denselab.in_words import first_few
 
@@ -76,5 +76,4 @@ def _item(tree: Tree, image: PurePosixPath, masks: list[tuple[str, PurePosixPath
     ordered = sorted(masks, key=lambda mask: ids[mask[0]])
     shapes = tuple(Shape(ids[name], "file", NO_POINTS, str(tree.path(file))) for name, file in ordered)
     source = ShapeLabels(first, picture_size(first), shapes)
-    split = next((s for part in image.parts[:-1] if (s := split_in_name(part))), None)
-    return item_of(tree, image, source, split)
+    return item_of(tree, image, source, split_of_folders(image))

@@ -8,7 +8,7 @@ from denselab.data.layouts.folder import item_of
 from denselab.data.read.label_table import object_table, table_of_names
 from denselab.data.read.names import read_names
 from denselab.data.read.shapes import ObjectMasks
-from denselab.data.read.tree import Tree, folder_role, split_in_name
+from denselab.data.read.tree import Tree, folder_role, split_in_name, split_of_folders
 
 
 def find_objects(tree: Tree) -> Found | None:
@@ -22,7 +22,7 @@ def find_objects(tree: Tree) -> Found | None:
         image = pictures[home][0]
         files = masks[home]
         source = ObjectMasks(tree.path(files[0]).parent, tuple(tree.path(f) for f in files))
-        split = next((s for part in home.parts if (s := split_in_name(part))), None)
+        split = split_of_folders(home) or split_in_name(home.name)  # which may be the picture's own name
         items.append(item_of(tree, image, source, split))
     names, names_file = read_names(tree)
     table = table_of_names(names) if len(names) == 2 else object_table()
