@@ -68,6 +68,7 @@ def test_a_csv_has_a_row_for_each_region(pictures, write, tmp_path, first):
     expected[1:3, 1:5] = 1
     expected[2:4, 2:6] = 2
     assert data.read_labels(data.items[0]).tolist() == expected.tolist()
+    assert any("in the order of the file" in note for note in data.notes), "and not of the json"
     assert not data.read_labels(data.items[1]).any()
 
 
