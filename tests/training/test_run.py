@@ -496,8 +496,10 @@ def test_a_run_by_epochs_may_be_given_a_longest_time(
     assert read_metrics(tmp_path / "run", "validation")[-1]["step"] == steps
 
 
-def test_early_stopping(tiny_data: Dataset, tiny: Settings, tmp_path: Path) -> None:
-    """With a vanishing learning rate mIoU cannot rise: two validations without gain end the run."""
+def test_early_stopping(
+    tiny_data: Dataset, tiny: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With a vanishing learning rate mIoU cannot rise: two validations without gain end the run, also for a resume."""
     settings = {
         **tiny,
         "lr": 1e-12,
@@ -508,8 +510,17 @@ def test_early_stopping(tiny_data: Dataset, tiny: Settings, tmp_path: Path) -> N
         "validations": 20,
         "batch": 12,
     }
-    summary = run_training(make_settings(settings), tiny_data, tmp_path / "run")
+    run = tmp_path / "run"
+    summary = run_training(make_settings(settings), tiny_data, run)
     assert summary.stopped == "early stopping"
+    capsys.readouterr()
+    again = run_training(resumed_settings(make_settings({}), run), tiny_data, run, resume=True)
+    assert (again.stopped, again.best_miou) == ("early stopping", summary.best_miou), "it trained on"
+    assert "nothing is left to train; for more give a larger `patience`. Its model" in capsys.readouterr().err
+    steps = read_metrics(run, "validation")[-1]["step"]
+    more = resumed_settings(make_settings({"patience": 3}), run)
+    assert run_training(more, tiny_data, run, resume=True).stopped == "early stopping"
+    assert read_metrics(run, "validation")[-1]["step"] == steps + 1, "one validation more"
 
 
 def test_a_loss_that_is_not_finite_names_step_and_pictures(tiny_data: Dataset, tiny: Settings, tmp_path: Path) -> None:

@@ -336,9 +336,11 @@ def _require_sound(session: Session, loss: float = 0.0) -> None:
 
 
 def _finished(job: Job, session: Session) -> str:
-    """Why the loop should end now: "signal", "time", "epochs" or "steps"; "" where it should go on."""
+    """Why the loop should end now: "signal", "early stopping", or one of LENGTHS; "" where it should go on."""
     if _agreed(session, float(session.signal_number)):
         return "signal"
+    if session.state.gains_no_more(job.config.patience):
+        return "early stopping"
     untrained = session.state.step == 0  # even if the set-up alone has used up the time, one step is made
     if not untrained and _agreed(session, session.budget.progress(session.state.step)) >= 1.0:
         return length_of(job, session)

@@ -127,10 +127,16 @@ def _train_noting_signals(job: Job, session: Session) -> str:
 
 def _say_if_finished(job: Job, session: Session) -> None:
     """Where a resumed run has no step left, say what is done in its place: its report is written again."""
-    step, waiting = session.state.step, session.state.loss_count  # for the last validation
-    if step and not waiting and session.budget.progress(step) >= 1.0:
+    state = session.state
+    if not state.step or state.loss_count:  # the last validation is left
+        return
+    used_up = session.budget.progress(state.step) >= 1.0
+    more = [length_of(job, session)] if used_up else []
+    more += ["patience"] if state.gains_no_more(job.config.patience) else []
+    if more:
+        asked = " and a larger ".join(f"`{key}`" for key in more)
         session.records.say(
-            f"the run is finished: nothing is left to train; for more give a larger `{length_of(job, session)}`. "
+            f"the run is finished: nothing is left to train; for more give a larger {asked}. "
             "Its model is measured again for the report"
         )
 

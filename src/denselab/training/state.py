@@ -74,6 +74,10 @@ class RunState:
     weak_rounds: NonNegativeInt = 0
     scaler: dict[str, Any] = field(default_factory=dict)
 
+    def gains_no_more(self, patience: int) -> bool:
+        """Whether mIoU has not risen for so many validations; 0: for any number."""
+        return 0 < patience <= self.without_gain
+
 
 _RUN_STATE = TypeAdapter(RunState)
 
