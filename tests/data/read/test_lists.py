@@ -1,11 +1,21 @@
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
 from denselab.data import open_dataset
 from denselab.data.item import LEFT_OUT, FileLabels, Item
-from denselab.data.read.lists import ALL, apply_lists, find_lists, lists_that_fit, read_lines, read_list
+from denselab.data.layouts.told_pairs import _files
+from denselab.data.read.lists import (
+    ALL,
+    LONGEST_NAME,
+    apply_lists,
+    find_lists,
+    lists_that_fit,
+    positions_of,
+    read_lines,
+    read_list,
+)
 from denselab.data.read.tree import read_tree
 from denselab.errors import DataError
 
@@ -186,3 +196,27 @@ def test_numbers_are_known_without_their_zeros():
     """CWFID: train: [1, 2] for 001_image and 002_image."""
     listed, _ = apply_lists(items("001_image", "002_image", "010_image"), {"train": ["1", "10"], "test": ["2"]}, "x")
     assert [item.split for item in listed] == ["train", "test", "train"]
+
+
+class Asked(dict):
+    """A dict that knows what it was asked for."""
+
+    def __init__(self):
+        super().__init__()
+        self.longest = 0
+
+    def get(self, key, default=None):
+        self.longest = max(self.longest, len(key))
+        return super().get(key, default)
+
+
+@pytest.mark.parametrize(
+    "ask", [lambda text, keys: positions_of([text], keys), lambda text, keys: _files(text, keys, PurePosixPath("."))]
+)
+def test_a_cell_that_is_longer_than_any_path_is_no_name(ask):
+    """Each "/" of a cell of 10 MB was taken for the end of a folder: a data set did not open within ten minutes."""
+    keys = Asked()
+    assert not ask("1 2 3/4,a\t" + "1 2 3/4,a " * 1000, keys)
+    assert keys.longest <= LONGEST_NAME
+    assert not ask("folder/name", keys)
+    assert keys.longest > 0

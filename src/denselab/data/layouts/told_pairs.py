@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from denselab.data.read.json_records import records_of, texts_of
-from denselab.data.read.lists import csv_rows, read_lines
+from denselab.data.read.lists import LONGEST_NAME, csv_rows, read_lines
 from denselab.data.read.tree import IMAGE_WORDS, LABEL_WORDS, Tree, role_of_folders, words
 from denselab.documents import parse_json, read_bytes
 from denselab.errors import DataError
@@ -116,6 +116,8 @@ def _by_end(files: set[File]) -> Ends:
 
 def _files(text: str, meant: Ends, home: File) -> set[File]:
     """The files that a cell may mean: by its path from the table's folder, else by as much of its end as is there."""
+    if len(text) > LONGEST_NAME:
+        return set()
     parts = PurePosixPath(text.strip().replace("\\", "/")).parts
     beside = home.joinpath(*parts)
     if beside in meant.get(str(beside), ()):

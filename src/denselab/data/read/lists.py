@@ -36,6 +36,7 @@ OTHER_COLUMNS = ("encodedpixels", "rle", "rle_mask", "class", "classid")  # a cs
 NAME_KEYS = ("image", "img", "file_name", "filepath", "filename", "file", "name", "id")  # of a record of a picture
 ALIKE = "\0"  # before a key whose letters may be written otherwise
 INSIDE = "\1"  # before a key that is a folder: of all items in it
+LONGEST_NAME = 4096  # characters: no system has longer paths, and run lengths in a cell have millions
 ALL = "all"  # in data.yaml: the pictures that no other split names
 
 
@@ -249,7 +250,9 @@ def _alike(key: str) -> str:
 def _meant(name: str, by_key: dict[str, set[int]]) -> set[int]:
     """The item that a line means, or all items of the folder that it is: the frames of a video, a patient."""
     known = _find(name, by_key)
-    return by_key.get(f"{INSIDE}{_path(name)}", set()) if known is None else {known}
+    if known is not None or len(name) > LONGEST_NAME:
+        return set() if known is None else {known}
+    return by_key.get(f"{INSIDE}{_path(name)}", set())
 
 
 def _path(text: str) -> PurePosixPath:
@@ -261,9 +264,9 @@ def _find(name: str, by_key: dict[str, set[int]]) -> int | None:
 
     A name whose letters another system wrote otherwise counts where none is equal.
     """
-    first = name.split(",")[0].strip()
-    candidates = [name, from_cell(name), *name.split("\t"), *name.split()[:1], first, first.strip("\"'")]
-    paths = [_path(candidate) for candidate in candidates]
+    first = name.split(",", 1)[0].strip()
+    candidates = [name, from_cell(name), *name.split("\t"), *name.split(maxsplit=1)[:1], first, first.strip("\"'")]
+    paths = [_path(candidate) for candidate in candidates if len(candidate) <= LONGEST_NAME]
     for written in (str, _alike):
         for path in paths:
             for key in (str(path), str(path.with_suffix("")) if path.name else "", path.name, path.stem):
