@@ -23,7 +23,7 @@ from denselab.inference import bands, huge
 from denselab.inference.bands import BandStore, run_bands
 from denselab.inference.huge import huge_rows, predict_rows
 from denselab.inference.job import Job
-from denselab.inference.label_png import read_mark
+from denselab.inference.marks import read_mark
 from denselab.inference.plan import Plan, plan_for
 from denselab.inference.prediction import file_table, label_png
 from denselab.inference.run import labels_of

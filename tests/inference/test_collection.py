@@ -182,6 +182,34 @@ def test_a_label_map_that_was_cut_short_is_made_again(engine: TorchEngine, pictu
         assert (out / "labels" / "a.png").read_bytes() == whole
 
 
+def test_a_label_map_that_somebody_changed_is_kept(
+    engine: TorchEngine, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Corrected by hand, it was predicted again without a word: most programs drop its mark."""
+    out = tmp_path / "out"
+    predicted_by(engine, pictures, out, manifest=out / "manifest.csv")
+    labels = out / "labels" / "a.png"
+    PILImage.new("RGB", (7, 5), (1, 2, 3)).save(labels)
+    mine = labels.read_bytes()
+    capsys.readouterr()
+    assert predicted_by(engine, pictures, out, manifest=out / "manifest.csv") == ([True] * 3, 0)
+    assert f"1 label map changed since predicted, and kept: {labels}; `redo` predicts" in capsys.readouterr().err
+    with (out / "manifest.csv").open() as file:
+        rows = {Path(row["file"]).name: row for row in csv.DictReader(file)}
+    assert [rows[name]["share red"] for name in ("a.png", "b.png")] == ["", "0.0"], "not as the network saw it"
+    sources, _ = find_sources([str(pictures)], out)
+    place = LocalPlace(out)
+    results, _ = predict_files(Job(plan_for(engine), place, model="another"), sources, quiet=True)
+    assert [result.already for result in results] == [True, False, False]
+    results, skipped = predict_files(
+        Job(plan_for(engine), place, model="m", submission=Submission("csv")), sources, quiet=True
+    )
+    assert "the table is of predictions" in next(one.reason for one in skipped if one.path.endswith("a.png"))
+    assert labels.read_bytes() == mine
+    assert predicted_by(engine, pictures, out, redo=True) == ([False] * 3, 3)
+    assert labels.read_bytes() != mine
+
+
 def test_overlays_are_left_out_and_made_up_for(engine: TorchEngine, pictures: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert predicted_by(engine, pictures, out, overlays=False) == ([False] * 3, 3)

@@ -1,17 +1,20 @@
 """Label maps written by bands: PNG and GeoTIFF, read back by other libraries."""
 
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image as PILImage
+from PIL.PngImagePlugin import PngInfo
 
 from denselab.errors import DataError
 from denselab.inference import geojson
 from denselab.inference.geojson import write_polygons
 from denselab.inference.geotiff import longitude_latitude, read_georeference, write_label_tiff
-from denselab.inference.label_png import read_mark, write_label_png
+from denselab.inference.label_png import write_label_png
+from denselab.inference.marks import END, MARK, SEALED, change_of, read_mark
 from denselab.inference.prediction import label_png
 from denselab.labels import LabelEntry, LabelSpace
 
@@ -38,10 +41,12 @@ def test_png_by_bands(space: LabelSpace, tmp_path: Path, height: int) -> None:
     (tmp_path / "b.png").write_bytes(label_png(IDS, space, "some mark"))
     with PILImage.open(tmp_path / "a.png") as ours, PILImage.open(tmp_path / "b.png") as pillow:
         assert np.array_equal(np.asarray(ours), np.asarray(pillow))
-        assert (ours.mode, ours.getpalette(), ours.text) == (pillow.mode, pillow.getpalette(), pillow.text)
+        assert (ours.mode, ours.getpalette()) == (pillow.mode, pillow.getpalette())
+        assert ours.text[MARK] == pillow.text[MARK]
     for name in ("a.png", "b.png"):
         with (tmp_path / name).open("rb") as file:
             assert read_mark(file) == "some mark"
+            assert change_of(file) == ""
 
 
 def test_png_of_16_bits(tmp_path: Path) -> None:
@@ -57,6 +62,33 @@ def test_what_is_no_marked_png_has_no_mark(tmp_path: Path) -> None:
         (tmp_path / "a").write_bytes(content)
         with (tmp_path / "a").open("rb") as file:
             assert read_mark(file) == ""
+            assert change_of(file) == "", "a file that was cut short is nobody's work"
+
+
+@pytest.mark.parametrize("mark", ["some mark", ""])
+def test_a_label_png_that_was_changed_is_known(space: LabelSpace, tmp_path: Path, mark: str) -> None:
+    """By whatever program: Pillow drops the texts of a PNG, others keep them, and one may add to the file."""
+    path = tmp_path / "a.png"
+    path.write_bytes(label_png(IDS, space, mark))
+    with PILImage.open(path) as found:
+        kept = PngInfo()
+        for key, text in found.text.items():
+            kept.add_text(key, text)
+        found.save(tmp_path / "plain.png")
+        found.save(tmp_path / "texts.png", pnginfo=kept)
+    whole = path.read_bytes()
+    (tmp_path / "one byte.png").write_bytes(whole[:-90] + bytes([whole[-90] ^ 1]) + whole[-89:])
+    changes = {change_of(BytesIO(name.read_bytes())) for name in tmp_path.glob("*.png") if name != path}
+    assert len(changes - {""}) == 3
+    with path.open("rb") as file:
+        assert change_of(file) == ""
+
+
+def test_a_label_png_of_before_there_were_seals_is_ours(space: LabelSpace, tmp_path: Path) -> None:
+    whole = label_png(IDS, space, "some mark")
+    (tmp_path / "a.png").write_bytes(whole[:-SEALED] + END)
+    with (tmp_path / "a.png").open("rb") as file:
+        assert change_of(file) == ""
 
 
 def test_geotiff_lies_where_the_picture_lies(space: LabelSpace, placed: Path, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ from denselab.inference.geographic import write_geographic
 from denselab.inference.geotiff import read_georeference
 from denselab.inference.huge import geotiff_path, huge_rows, predict_rows
 from denselab.inference.inputs import Held, Skipped, Source, image_id, skipped_for
-from denselab.inference.job import Job, other_version, tell_other_version
+from denselab.inference.job import Job, other_version, tell_other_version, warn_of_changes
 from denselab.inference.manifest import RECORDS, Records, write_manifest
 from denselab.inference.plan import Plan
 from denselab.inference.prediction import TABLE, Prediction, write_table
@@ -49,6 +49,7 @@ logger = logging.getLogger(__name__)
 
 CLAIMS = ".claims"
 WAIT = 0.5  # seconds between looks at pictures that another process has claimed
+CHANGED = "it was changed since it was predicted, and the table is of predictions; choose another `out`, or `redo`"
 
 
 Each = Callable[[Result], None]
@@ -62,11 +63,13 @@ class Opened:
 
     predict: gives what came out, or computes it now; None: it was done before.
     other: the version that made the result that is there, where nothing else is wrong with it.
+    changed: whether somebody changed the label PNG that is there; it is kept, and `mark` is a digest of it.
     """
 
     mark: str
     predict: Callable[[], Ready] | None
     other: str = ""
+    changed: bool = False
 
 
 def predict_files(
@@ -157,6 +160,7 @@ class Worker:
         self.to_look_at = HEADERS if given.white is None and given.bands is None else 0  # for more than 8 bits
         self.deep = ""  # a picture of more bits than those of the training
         self.older: set[str] = set()  # folders with results of predictions that were replaced
+        self.changed: list[PurePosixPath] = []  # whose label PNGs are kept, since somebody changed them
 
     def work(self, sources: Iterable[Source]) -> None:
         """Predict all sources; those that another process has claimed are looked at again at the end."""
@@ -186,7 +190,7 @@ class Worker:
                 while len(self.saving) >= self.beside.count:  # keeps so many results in memory at most
                     self._finish()
                 if ready is None:
-                    self._tell_done(source, opened.mark)
+                    self._tell_done(source, opened)
                 else:
                     self._note_size(source, ready[0].size)
                     self.saving.append((source, ready[0], opened.mark, self.pool.submit(ready[1])))
@@ -211,6 +215,10 @@ class Worker:
             mark = self.job.mark(path)
             if self.job.is_done(source.stem, mark, found):
                 return Opened(mark, None)
+            if change := self.job.change(source.stem):
+                if self.job.submission is not None:
+                    raise DataError(f"{self.job.named(source.stem)['labels']}: {CHANGED}")
+                return Opened(change, None, changed=True)
             rows = huge_rows(path) if self.job.by_rows and path is source.path else None
             picture = source.read_at(path, self.job.plan.spec.preprocessing) if rows is None else rows
         except BaseException:
@@ -290,17 +298,20 @@ class Worker:
             tell_other_version(who)
             self.told_other = True
 
-    def _tell_done(self, source: Source, mark: str) -> None:
-        job = self.job
+    def _tell_done(self, source: Source, opened: Opened) -> None:
+        job, mark = self.job, opened.mark
+        if opened.changed:
+            self.changed.append(source.stem)
         unrecorded = self.records is not None and (str(source.stem), mark) not in self.records
         size, shares = None, dict[str, float]()
-        if unrecorded or self.telling:
+        if (unrecorded or self.telling) and not opened.changed:  # what was made of it may be no label map
             labels = job.targets(source.stem)["labels"]
             job.place.fetch(labels)
             size, shares = shares_of_file(labels, job.plan.spec.label_space)
         result = Result(source.name, job.named(source.stem), shares, None, size, already=True)
         if unrecorded:
-            self._record(source, mark, result=result)  # killed between saving and recording, or by another process
+            told = None if opened.changed else result
+            self._record(source, mark, result=told)  # killed between saving and recording, or by another process
         self.each(result)
         self._release(source)
 
@@ -343,6 +354,7 @@ class Worker:
             self.job.place.fetch(self.job.out / RECORDS)
             write_manifest(self.job.out, manifest, self.job.plan.spec.label_space.names)
         warn_of_reduction(self.job.plan, self.small)
+        warn_of_changes(self.job, self.changed)
         if self.deep:
             logger.warning(
                 f"warning: {self.deep} has more than 8 bits, the pictures of the training had 8: white is what each "

@@ -5,6 +5,7 @@ import json
 import logging
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -14,7 +15,9 @@ from denselab.engine.content import content_of
 from denselab.errors import ConfigError
 from denselab.files import sha256_of
 from denselab.folders import MANIFEST
+from denselab.in_words import first_few, number_of
 from denselab.inference.bands import goes_by_rows
+from denselab.inference.marks import change_of, read_mark
 from denselab.inference.plan import Plan
 from denselab.inference.prediction import ProbsFormat, result_paths
 from denselab.inference.stores import LocalPlace
@@ -38,7 +41,7 @@ class Job:
     polygons: also write the regions: a GeoJSON file for one picture, or a folder for a file per picture.
     model: what the model is, by its content (model_key): what is done with it is passed over; "": unknown, then nothing
         counts as done.
-    redo: do again what is done, unless it was done since this job started.
+    redo: do again what is done, unless it was done since this job started; and replace what somebody changed.
     submission: also collect all predictions in one table, written at the end; then nothing counts as done.
     """
 
@@ -98,7 +101,11 @@ class Job:
 
     def found(self, stem: PurePosixPath) -> str:
         """The mark of the label PNG that is there; "" without one."""
-        return self.place.mark(self.targets(stem)["labels"])
+        return self.place.ask(self.targets(stem)["labels"], read_mark)
+
+    def change(self, stem: PurePosixPath) -> str:
+        """A digest of a label PNG that somebody changed since it was written, which is kept; "" where none was."""
+        return "" if self.redo else self.place.ask(self.targets(stem)["labels"], change_of)
 
     def is_done(self, stem: PurePosixPath, mark: str, found: str) -> bool:
         """Whether all results of a picture are there, made from just this. found: the mark of the label PNG there."""
@@ -131,6 +138,16 @@ def other_version(mark: str, found: str) -> str:
 def tell_other_version(who: str) -> None:
     """Say, once for a folder, why results are made again."""
     logger.info(f"results of {who} are predicted again, since this is DenseLab {__version__}")
+
+
+def warn_of_changes(job: Job, stems: Sequence[PurePosixPath]) -> None:
+    """Say which label maps are kept since somebody changed them; nothing where there are none."""
+    if stems:
+        names = first_few(job.place.shown(job.targets(stem)["labels"]) for stem in stems)
+        logger.warning(
+            f"warning: {number_of(len(stems), 'label map')} changed since predicted, and kept: {names}; "
+            "`redo` predicts them again"
+        )
 
 
 def _boxes_are_given(plan: Plan) -> bool:

@@ -17,6 +17,7 @@ from PIL import PngImagePlugin
 from denselab.documents import parse_json, read_bytes
 from denselab.errors import ConfigError, DataError
 from denselab.files import write_bytes, write_json
+from denselab.inference.marks import END, MARK, sealed
 from denselab.labels import LabelSpace
 from denselab.numbers import flags
 from denselab.types import Image, LabelMap
@@ -26,7 +27,6 @@ logger = logging.getLogger(__name__)
 
 NOTEBOOK_SIDE = 1024  # pixels: a notebook displays no more, and stores the picture in its file
 PNG_IDS = 65536  # an index PNG holds ids 0..65535: unsigned 16 bits
-MARK = "denselab"  # the key of the text in a label PNG that says what it was made from
 TABLE = "labels.json"  # beside the results: what the ids in the label maps mean
 RESULT_FOLDERS = frozenset({"labels", "overlays", "uncertainty", "steps", "probs"})
 OVERLAY_SIDE = 16384  # pixels: JPEG ends at 65,500, and many viewers long before
@@ -243,7 +243,7 @@ def _held_by_files(label_space: LabelSpace) -> LabelSpace:
 def label_png(ids: NDArray[np.uint8] | NDArray[np.uint16], label_space: LabelSpace, mark: str = "") -> bytes:
     """An index PNG: 8-bit with a palette that colours each id, or 16-bit grey where ids are above 255.
 
-    mark: a text that label_png.read_mark finds; "": none.
+    mark: a text that marks.read_mark finds; "": none.
     """
     picture = PILImage.fromarray(ids)
     if ids.dtype == np.uint8:
@@ -253,7 +253,8 @@ def label_png(ids: NDArray[np.uint8] | NDArray[np.uint16], label_space: LabelSpa
     if mark:
         text.add_text(MARK, mark)
     # level 4: label maps are flat, higher levels are only slower
-    return _encoded(picture, "PNG", compress_level=4, pnginfo=text)
+    whole = _encoded(picture, "PNG", compress_level=4, pnginfo=text)
+    return b"".join(sealed([whole.removesuffix(END)]))
 
 
 def _probs_npz(probs: NDArray[np.float32], label_space: LabelSpace, uncertainty: NDArray[np.float32] | None) -> bytes:

@@ -8,17 +8,16 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 
 from denselab.data.read.images import PICTURE_SUFFIXES
 from denselab.engine.spec import Preprocessing
 from denselab.errors import DataError, DenseLabError, MissingExtra, NoSuchPath, ResourceError, install
 from denselab.inference.inputs import Source, distinct
-from denselab.inference.label_png import read_mark
 from denselab.types import Pixels
 
 # that fsspec needs for a protocol; others it names itself
@@ -120,11 +119,11 @@ class LocalPlace:
     def __init__(self, out: Path) -> None:
         self.out = out
 
-    def mark(self, path: Path) -> str:
-        """The mark in the label PNG at this path; "" where there is none."""
+    def ask(self, path: Path, question: Callable[[BinaryIO], str]) -> str:
+        """What the file at this path says, by a function of the open file; "" where there is none."""
         try:
             with path.open("rb") as file:
-                return read_mark(file)
+                return question(file)
         except OSError:
             return ""
 
@@ -151,10 +150,10 @@ class StorePlace(LocalPlace):
         self.url = url.rstrip("/")
         self._system, self._base = open_store(self.url)
 
-    def mark(self, path: Path) -> str:
+    def ask(self, path: Path, question: Callable[[BinaryIO], str]) -> str:
         try:
             with self._system.open(self._place(path), "rb") as file:
-                return read_mark(file)
+                return question(file)
         except Exception:  # not there, or not to be had: then it is made
             return ""
 

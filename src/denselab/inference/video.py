@@ -24,7 +24,7 @@ from denselab.inference.ahead import read_ahead
 from denselab.inference.collection import begin, count_beside
 from denselab.inference.film import Film, FilmWriter, Frame, is_camera, open_film
 from denselab.inference.inputs import Skipped, Source, refuse_overwriting, skipped_for
-from denselab.inference.job import Job, other_version, tell_other_version
+from denselab.inference.job import Job, other_version, tell_other_version, warn_of_changes
 from denselab.inference.plan import Plan
 from denselab.inference.prediction import TABLE, Prediction, file_table, refuse_other_classes, write_table
 from denselab.inference.replacing import is_label_table, refuse_existing
@@ -323,6 +323,7 @@ def predict_frames(
     predictor = FramePredictor(job.plan, options.smooth)
     results: list[Result] = []
     skipped: list[Skipped] = []
+    changed: list[PurePosixPath] = []
     taken = islice(sources if known is None else known, 0, None, options.every)
     total = None if known is None else -(-len(known) // options.every)
     with progress("predict", total, "frames", quiet) as bar, side_by_side(job.plan, None) as beside:
@@ -330,8 +331,10 @@ def predict_frames(
         for source, reading in read_ahead(taken, partial(_read_frame, predictor, beside), *beside.ahead()):
             if foreign and known is None:
                 refuse_existing(job.targets(source.stem).values(), job.out, begun=False)
-            _predict_frame(job, source, reading, predictor, results, skipped)
+            if _predict_frame(job, source, reading, predictor, results, skipped):
+                changed.append(source.stem)
             bar.advance()
+    warn_of_changes(job, changed)
     motion = options.smooth == "flow"
     found = {"before": predictor.smoother.before.facts(motion), "after": predictor.smoother.after.facts(motion)}
     write_json(job.out / "flicker.json", {"smooth": options.smooth, "frames": len(results), "flicker": found})
@@ -355,20 +358,26 @@ def _predict_frame(
     predictor: FramePredictor,
     results: list[Result],
     skipped: list[Skipped],
-) -> None:
+) -> bool:
+    """Predict a frame and save it; returns whether the label PNG there is kept, since somebody changed it."""
     space = job.plan.spec.label_space
     try:
         started, image, seen = reading.result()
         labels = predictor.labels(image, seen)
     except (DataError, OutOfMemory, MemoryError) as error:
         skipped.append(skipped_for(error, source.name))
-        return
+        return False
     none: Callable[[], Any] = partial(_no_probs, source.name)
     prediction = Prediction(source.path.stem, image, labels, space, none)
-    written = prediction.save(job.out, stem=str(source.stem), overlay=job.overlays)
+    kept = job.change(source.stem) != ""
+    written = (
+        job.targets(source.stem) if kept else prediction.save(job.out, stem=str(source.stem), overlay=job.overlays)
+    )
     size = (labels.shape[0], labels.shape[1])
     seconds = time.monotonic() - started
-    results.append(Result(source.name, written, class_shares(labels, space), size=size, seconds=seconds))
+    shares = class_shares(labels, space)
+    results.append(Result(source.name, written, shares, size=size, seconds=seconds, already=kept))
+    return kept
 
 
 def _no_probs(name: str) -> Any:
