@@ -1,4 +1,7 @@
-"""What an earlier page of the same name had beside it: the page lists its files, so that these go and no others."""
+"""What an earlier page of the same name had beside it: the page lists its files, so that these go and no others.
+
+Not by their names, as files.clear_older does in folders that are all ours: a page goes into any folder of the user's.
+"""
 
 import re
 from collections.abc import Iterable
