@@ -496,9 +496,7 @@ def test_a_run_by_epochs_may_be_given_a_longest_time(
     assert read_metrics(tmp_path / "run", "validation")[-1]["step"] == steps
 
 
-def test_early_stopping(
-    tiny_data: Dataset, tiny: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_early_stopping(tiny_data: Dataset, tiny: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """With a vanishing learning rate mIoU cannot rise: two validations without gain end the run, also for a resume."""
     settings = {
         **tiny,
