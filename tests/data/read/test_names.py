@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from denselab.data.read.names import name_list, read_names
+from denselab.data.read.name_files import name_list
+from denselab.data.read.names import read_names
 from denselab.data.read.tree import read_tree
 from denselab.errors import DataError
 

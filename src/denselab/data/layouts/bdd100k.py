@@ -10,7 +10,7 @@ from denselab.data.item import Found, NamedLabel
 from denselab.data.layouts.folder import found_pairs
 from denselab.data.layouts.placing import Placed
 from denselab.data.layouts.tables import CITYSCAPES
-from denselab.data.read.names import named
+from denselab.data.read.name_files import named
 from denselab.data.read.tree import Tree, split_in_name
 from denselab.data.read.yaml_text import in_yaml
 from denselab.errors import DataError

@@ -14,7 +14,8 @@ from denselab.data.item import Corners, NamedWeak
 from denselab.data.layouts.xml_file import Element, parse_xml, root_tag
 from denselab.data.layouts.yolo import box_of, read_lines_of
 from denselab.data.read.images import picture_size
-from denselab.data.read.names import ALL_FILES, read_names
+from denselab.data.read.name_files import ALL_FILES
+from denselab.data.read.names import read_names
 from denselab.data.read.tree import Tree, split_of_folders, words
 from denselab.data.read.weak_files import NEAR, Pictures, named_weak, some
 from denselab.errors import DataError

@@ -13,7 +13,8 @@ from denselab.data.layouts.folder import item_of
 from denselab.data.layouts.tables import CAMVID_11, CAMVID_32
 from denselab.data.read.encodings import colour_of_code
 from denselab.data.read.lists import read_lines
-from denselab.data.read.names import named, read_names
+from denselab.data.read.name_files import named
+from denselab.data.read.names import read_names
 from denselab.data.read.scan import Contents, scan
 from denselab.data.read.tree import SPLIT_WORDS, Tree
 from denselab.errors import DataError

@@ -11,7 +11,7 @@ import numpy as np
 
 from denselab.data.item import Found, Item, LabelSource
 from denselab.data.read.label_table import table_of_names
-from denselab.data.read.names import named
+from denselab.data.read.name_files import named
 from denselab.data.read.polygons import Points, Size
 from denselab.data.read.shapes import LINE_WIDTH, POINT_RADIUS, Shape, ShapeLabels
 from denselab.data.read.yaml_text import in_yaml

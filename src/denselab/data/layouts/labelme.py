@@ -19,7 +19,8 @@ from denselab.data.layouts.json_file import is_near_root, read_json
 from denselab.data.read.images import PICTURE_SUFFIXES
 from denselab.data.read.label_table import table_of_names
 from denselab.data.read.lists import read_lines
-from denselab.data.read.names import name_list, named, read_names
+from denselab.data.read.name_files import name_list, named
+from denselab.data.read.names import read_names
 from denselab.data.read.polygons import Size
 from denselab.data.read.shapes import Shape, ShapeKind
 from denselab.data.read.tree import Tree

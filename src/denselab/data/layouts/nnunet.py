@@ -12,7 +12,8 @@ from denselab.data.item import Found, NamedLabel
 from denselab.data.layouts.folder import make_item
 from denselab.data.layouts.json_file import read_json
 from denselab.data.layouts.placing import placed_in
-from denselab.data.read.names import named, read_names
+from denselab.data.read.name_files import named
+from denselab.data.read.names import read_names
 from denselab.data.read.tree import Tree
 from denselab.data.read.yaml_text import in_yaml
 from denselab.errors import DataError

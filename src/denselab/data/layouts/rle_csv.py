@@ -19,7 +19,8 @@ from denselab.data.layouts.table_pictures import TablePictures
 from denselab.data.read.images import picture_size
 from denselab.data.read.label_table import table_of_names
 from denselab.data.read.lists import csv_rows, read_lines
-from denselab.data.read.names import named, read_names
+from denselab.data.read.name_files import named
+from denselab.data.read.names import read_names
 from denselab.data.read.polygons import do_rise, starts_and_lengths, starts_mask
 from denselab.data.read.shapes import NO_POINTS, Shape, ShapeLabels
 from denselab.data.read.tree import Tree, lies_in, split_in_name, split_of_folders

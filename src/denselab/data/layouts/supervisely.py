@@ -22,7 +22,7 @@ from denselab.data.layouts.drawn import overlaps
 from denselab.data.layouts.json_file import hex_colour, read_json
 from denselab.data.read.images import PICTURE_SUFFIXES
 from denselab.data.read.label_table import table_of_names
-from denselab.data.read.names import named
+from denselab.data.read.name_files import named
 from denselab.data.read.opening import MAX_PIXELS
 from denselab.data.read.polygons import Size
 from denselab.data.read.shapes import Shape

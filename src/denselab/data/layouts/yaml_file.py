@@ -58,7 +58,7 @@ from denselab.data.layouts.yolo import Described, described, find_described_yolo
 from denselab.data.read.encodings import Encoding, Kind
 from denselab.data.read.label_table import table_of_names
 from denselab.data.read.lists import ALL, apply_lists, read_list, weak_held_out
-from denselab.data.read.names import named
+from denselab.data.read.name_files import named
 from denselab.data.read.split_tables import read_table
 from denselab.data.read.tree import Choices, Tree
 from denselab.documents import parse_yaml, read_text

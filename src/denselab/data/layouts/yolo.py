@@ -20,7 +20,8 @@ from denselab.data.layouts.folder import item_of
 from denselab.data.read.images import PICTURE_SUFFIXES, picture_size
 from denselab.data.read.label_table import table_of_names
 from denselab.data.read.lists import read_lines
-from denselab.data.read.names import named, read_names
+from denselab.data.read.name_files import named
+from denselab.data.read.names import read_names
 from denselab.data.read.pairing import same_name
 from denselab.data.read.polygons import rectangle_points
 from denselab.data.read.shapes import Shape, ShapeLabels

@@ -40,9 +40,14 @@ Row = tuple[int, str, Colour | None]
 """Id, name, colour."""
 
 
+def cells_of_csv(path: Path) -> list[list[str]]:
+    """The rows of a table, its cells without spaces around them. Raises DataError."""
+    return [[cell.strip() for cell in row] for row in csv_rows(read_lines(path))]
+
+
 def rows_of_csv(path: Path) -> list[Row] | None:
     """The classes of a table; None where it has no names beside ids or colours. Raises DataError for an id twice."""
-    cells = [[cell.strip() for cell in row] for row in csv_rows(read_lines(path))]
+    cells = cells_of_csv(path)
     if not cells:
         return None
     header = [cell.lower().replace(" ", "_") for cell in cells[0]]
