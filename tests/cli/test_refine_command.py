@@ -328,3 +328,15 @@ def test_nothing_that_was_there_is_replaced(picture: Path, tmp_path: Path) -> No
     (out / "labels.json").write_text('[{"id": 0, "name": "x", "colour": [0, 0, 0], "role": "class"}]')
     with pytest.raises(ConfigError, match="would overwrite what it is made from"):
         refine(picture, out / "labels" / "a.png", out, **FEW)
+
+
+def test_labels_that_somebody_changed_are_not_replaced(picture: Path, tmp_path: Path) -> None:
+    out, labels = tmp_path / "out", tmp_path / "out" / "labels" / "a.png"
+    np.savez(tmp_path / "p.npz", probs=noisy_probs(), ids=np.array([3, 8]), names=np.array(["dark", "light"]))
+    for _ in range(2):
+        refine(picture, tmp_path / "p.npz", out, **FEW)
+    PILImage.fromarray(TRUTH).save(labels)
+    mine = labels.read_bytes()
+    with pytest.raises(ConfigError, match=r"a\.png was changed since it was written"):
+        refine(picture, tmp_path / "p.npz", out, **FEW)
+    assert labels.read_bytes() == mine

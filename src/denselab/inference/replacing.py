@@ -6,8 +6,10 @@ from pathlib import Path
 from denselab.documents import parse_json, read_bytes
 from denselab.errors import ConfigError, ResourceError
 from denselab.inference.inputs import Source, refuse_overwriting
+from denselab.inference.marks import change_of
 from denselab.inference.prediction import TABLE, ProbsFormat, result_paths
 from denselab.inference.results import Result
+from denselab.inference.stores import LocalPlace
 
 
 def refuse_replacing(sources: Sequence[Source], out: Path, probs: ProbsFormat, **kinds: bool) -> None:
@@ -30,6 +32,17 @@ def refuse_existing(targets: Iterable[Path], out: Path, begun: bool = True) -> N
                 f"{target} is there already, and is no result of predict (it has no label table {out / TABLE}): "
                 "nothing is replaced; choose another `out` folder"
             )
+
+
+def refuse_changed(labels: Iterable[Path], out: Path) -> None:
+    """Raise ConfigError where a label PNG is not as it was written: somebody's work is not replaced."""
+    place = LocalPlace(out)
+    changed = next((path for path in labels if place.ask(path, change_of)), None)
+    if changed is not None:
+        raise ConfigError(
+            f"{changed} was changed since it was written, or a version without seals wrote it: nothing is replaced; "
+            "choose another `out` folder, or remove it"
+        )
 
 
 def is_label_table(path: Path) -> bool:

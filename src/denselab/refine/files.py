@@ -25,7 +25,7 @@ from denselab.inference.inputs import (
     skipped_for,
 )
 from denselab.inference.prediction import TABLE, Prediction, ProbsFormat, read_table, result_paths, write_table
-from denselab.inference.replacing import refuse_replacing, require_written
+from denselab.inference.replacing import refuse_changed, refuse_replacing, require_written
 from denselab.inference.results import Result, class_shares
 from denselab.labels import NODATA, LabelEntry, LabelSpace, default_colour
 from denselab.paths import require_path
@@ -240,11 +240,12 @@ def refine_files(
     """Refine each picture's probabilities and save labels, overlay and what `how` asks for; bad ones are skipped.
 
     Skipped ones are returned with their reasons. Several pictures are refined in parallel, one per thread. Raises
-    ConfigError before any work where a result would replace an input or a file that is not an earlier result;
-    ResourceError where `out` cannot be written.
+    ConfigError before any work where a result would replace an input, a file that is not an earlier result, or a label
+    PNG that somebody changed; ResourceError where `out` cannot be written.
     """
     refuse_replacing([task.source for task in tasks], out, how.probs, steps=how.steps)
     _refuse_probs(tasks, out, how)
+    refuse_changed((result_paths(out, task.source.stem, "none")["labels"] for task in tasks), out)
     write_table(out / TABLE, space)
     results, skipped = list[Result](), list[Skipped]()
     with progress("refine", len(tasks), "pictures", quiet) as bar:
