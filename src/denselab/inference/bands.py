@@ -26,7 +26,7 @@ from denselab.inference.route import Windows, by_what_fits, routes, whole_sizes
 from denselab.inference.run import window_probs
 from denselab.inference.sinks import Confidence
 from denselab.inference.tiling import Probs, slide, spans
-from denselab.inference.views import Seen, mean_probs, run_views
+from denselab.inference.views import run_views, seen_in
 from denselab.types import LabelMap
 
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ def _run_whole(plan: Plan, picture: RowWindow, store: BandStore, done: Done) -> 
     views = []
     for view in whole_sizes(plan, size):
         views += run_views(plan.engine, resize_rows(picture, view), [view], plan.flip)
-    seen = Seen(views[0], logits=True) if len(views) == 1 else Seen(mean_probs(views), logits=False)
+    seen = seen_in(views)
     for _, band in seen.bands(size):
         store.confidence.add(band, seen.logits)
         store.append(arg_max(band))

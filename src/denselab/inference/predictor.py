@@ -61,9 +61,8 @@ class Predictor:
     def __repr__(self) -> str:
         architecture = self.spec.architecture
         encoder = f" on {architecture.encoder}" if architecture.encoder else ""
-        if self.joint:
-            return f"Predictor({self.joint}, {self.label_space.num_classes} classes, {self.device})"
-        return f"Predictor({architecture.name}{encoder}, {self.label_space.num_classes} classes, {self.device})"
+        model = self.joint or f"{architecture.name}{encoder}"
+        return f"Predictor({model}, {self.label_space.num_classes} classes, {self.device})"
 
     @property
     def spec(self) -> ModelSpec:

@@ -85,7 +85,11 @@ def see(plan: Plan, image: Pixels, sizes: Sequence[Size], note: Note | None = No
     """
     if plan.samples:
         return Seen(sampled(plan, image, sizes, note), logits=False)
-    views = run_views(plan.engine, image, sizes, plan.flip)
+    return seen_in(run_views(plan.engine, image, sizes, plan.flip))
+
+
+def seen_in(views: Sequence[Scores]) -> Seen:
+    """What the logits of all views, each at its own size, say together."""
     return Seen(views[0], logits=True) if len(views) == 1 else Seen(mean_probs(views), logits=False)
 
 
