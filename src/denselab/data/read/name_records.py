@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 from denselab.data.item import NamedLabel
 from denselab.data.read.images import PICTURE_SUFFIXES
+from denselab.data.read.name_files import named
 from denselab.data.read.name_json import KEYS, MANY_THINGS
 from denselab.data.read.name_tables import colour_of
-from denselab.data.read.names import named
 from denselab.data.read.scan import Contents, read_contents
 from denselab.data.read.split_tables import YAML_SUFFIXES
 from denselab.data.read.tree import SPLIT_WORDS, Tree, words
