@@ -220,3 +220,29 @@ def test_a_cell_that_is_longer_than_any_path_is_no_name(ask):
     assert keys.longest <= LONGEST_NAME
     assert not ask("folder/name", keys)
     assert keys.longest > 0
+
+
+def test_names_without_what_all_pictures_begin_with():
+    """MARIDA's splits/train_X.txt leaves out the S2_ of all pictures: the lists were passed over without a word."""
+    pictures = items("p/S2_1-12-19_48MYU_0", "p/S2_4-9-16_16PCC_0", "p/S2_4-9-16_16PCC_1")
+    listed, _ = apply_lists(pictures, {"train": ["1-12-19_48MYU_0"], "test": ["4-9-16_16PCC_0", "4-9-16_16PCC_1"]}, "x")
+    assert [item.split for item in listed] == ["train", "test", "test"]
+
+
+def test_lists_of_other_names_are_told(save, photo, write, tmp_path):
+    for number in range(3):
+        save(f"images/a{number}.jpg", photo(1, 3, number))
+        save(f"masks/a{number}.png", [[0, 1, 2]])
+    write("splits/train_X.txt", "scene_1\nscene_2\n")
+    assert "splits/train_X.txt: no picture is called as its names are (scene_1, scene_2)" in str(
+        open_dataset(tmp_path).notes
+    )
+
+
+def test_the_number_of_a_row_is_no_name(save, photo, write, tmp_path):
+    """pandas writes the numbers of the rows into the first column, and img_0 was the picture of row 0."""
+    for number in range(4):
+        save(f"images/img_{number}.jpg", photo(1, 3, number))
+        save(f"masks/img_{number}.png", [[0, 1, 2]])
+    write("splits.csv", ",image,split\n0,img_3.jpg,train\n1,img_2.jpg,train\n2,img_1.jpg,val\n3,img_0.jpg,test\n")
+    assert [item.split for item in open_dataset(tmp_path).items] == ["test", "val", "train", "train"]

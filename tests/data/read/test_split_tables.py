@@ -158,3 +158,17 @@ def test_a_split_deep_in_a_record_counts(save, photo, write, tmp_path):
     assert data.names_of("train") == ["images/a", "images/b"]
     assert data.names_of("val") == ["images/c"]
     assert "split from import.jsonl" in data.notes
+
+
+def test_several_columns_of_splits_are_folds(three, write):
+    """VegAnn's TVT-split1 to 5: the first was taken without a word."""
+    rows = ["Name;TVT-split1;TVT-split2", "a;Training;Test", "b;Validation;Training", "c;Test;Validation"]
+    file = write("meta.csv", "\n".join(rows))
+    first = {"train": ["a"], "val": ["b"], "test": ["c"]}
+    folds = [
+        {split: [name.split("\t")[0] for name in names] for split, names in fold.items()} for fold in read_table(file)
+    ]
+    assert folds == [first, {"test": ["a"], "train": ["b"], "val": ["c"]}]
+    assert "fold 0 of the 2 in meta.csv; `splits: meta.csv` and `fold: 1`" in str(open_dataset(three).notes)
+    write("data.yaml", "splits: meta.csv\nfold: 1")
+    assert {item.name[-1]: item.split for item in open_dataset(three).items} == {"a": "test", "b": "train", "c": "val"}

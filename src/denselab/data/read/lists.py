@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from denselab.data.item import LEFT_OUT, FileLabels, Item, NamedWeak
-from denselab.data.read.pairing import same_name
+from denselab.data.read.pairing import same_name, shared_start
 from denselab.data.read.tree import SPLIT_WORDS, Tree, bare_stem, words
 from denselab.data.read.yaml_text import in_yaml
 from denselab.documents import MAX_ANNOTATIONS, parse_json, read_bytes, read_text
@@ -35,6 +35,7 @@ LONGEST_CELL = 2**27  # characters: the run lengths of one large picture; Python
 OTHER_COLUMNS = ("encodedpixels", "rle", "rle_mask", "class", "classid")  # a csv of run lengths or classes is no list
 NAME_KEYS = ("image", "img", "file_name", "filepath", "filename", "file", "name", "id")  # of a record of a picture
 ALIKE = "\0"  # before a key whose letters may be written otherwise
+SHORTENED = "\2"  # before a key without what the names of all pictures begin and end with
 INSIDE = "\1"  # before a key that is a folder: of all items in it
 LONGEST_NAME = 4096  # characters: no system has longer paths, and run lengths in a cell have millions
 ALL = "all"  # in data.yaml: the pictures that no other split names
@@ -205,18 +206,31 @@ def _kept(item: Item) -> str | None:
 
 def _listed(items: Sequence[Item], named: Mapping[str, Sequence[str]], where: str) -> tuple[dict[int, str], list[str]]:
     """{position: split} of the items that are named, and the names of none."""
-    by_key = items_by_key(items)
+    by_key, of_open = items_by_key(items), _of_open(items, named)
     split_of: dict[int, str] = {}
     missing: list[str] = []
     for split, names in named.items():
         for name in names:
-            known = _meant(name, by_key)
+            known = _meant(name, by_key) or _meant(name, of_open)
             if not known:
                 missing.append(name.split("\t")[0])
             other = next((split_of[one] for one in known if split_of.setdefault(one, split) != split), None)
             if other is not None:
                 raise DataError(f"{where}: {name!r} stands in both {other} and {split}; keep it in one of them")
     return split_of, missing
+
+
+def _of_open(items: Sequence[Item], named: Mapping[str, Sequence[str]]) -> dict[str, set[int]]:
+    """`items_by_key` of those that no folder holds out in a split which the lists lack; {} where all or none are.
+
+    0007 of a list for train and val is the one in trainval/ where test/ has another.
+    """
+    held_out = {"val", "test"} - set(named)
+    left = [position for position, item in enumerate(items) if item.split not in held_out]
+    if len(left) in (0, len(items)):
+        return {}
+    by_key = items_by_key([items[position] for position in left])
+    return {key: {left[position] for position in positions} for key, positions in by_key.items()}
 
 
 def items_by_key(items: Sequence[Item]) -> dict[str, set[int]]:
@@ -229,6 +243,8 @@ def items_by_key(items: Sequence[Item]) -> dict[str, set[int]]:
         folders = PurePosixPath(item.name).parts[:-1]
         for start, end in combinations(range(len(folders) + 1), 2):
             by_key.setdefault(INSIDE + "/".join(folders[start:end]), set()).add(position)
+    for position, key in enumerate(_shortened([PurePosixPath(item.name).name for item in items])):
+        by_key.setdefault(SHORTENED + key, set()).add(position)
     return by_key
 
 
@@ -240,6 +256,19 @@ def _keys(item: Item) -> set[str]:
     if isinstance(item.source, FileLabels):  # nnU-Net's folds name the case, as the label does: the picture has _0000
         keys.add(item.source.path.stem)
     return keys - {""}
+
+
+def _shortened(stems: Sequence[str]) -> list[str]:
+    """Stems without what all of them begin and end with, up to a mark: S2_1-12-19_48MYU_0 -> 1-12-19_48MYU_0.
+
+    [] where that leaves a number alone, which may be that of a row, or none, which may be a kind of pictures.
+    """
+    if len(set(stems)) < 2:
+        return []
+    before = len(re.sub(r"[^_\-. ]+$", "", shared_start(stems)))
+    behind = len(re.sub(r"[^_\-. ]+$", "", shared_start([stem[before:][::-1] for stem in stems])))
+    cut = [stem[before : len(stem) - behind] for stem in stems]
+    return cut if before + behind and all(re.search(r"\d", key) and not key.isdecimal() for key in cut) else []
 
 
 def _alike(key: str) -> str:
@@ -262,12 +291,15 @@ def _path(text: str) -> PurePosixPath:
 def _find(name: str, by_key: dict[str, set[int]]) -> int | None:
     """The one item that a line means. Of several columns the first that names a picture counts.
 
-    A name whose letters another system wrote otherwise counts where none is equal.
+    A name whose letters another system wrote otherwise counts where none is equal, and last one that lacks what all
+    names share.
     """
     first = name.split(",", 1)[0].strip()
     candidates = [name, from_cell(name), *name.split("\t"), *name.split(maxsplit=1)[:1], first, first.strip("\"'")]
-    paths = [_path(candidate) for candidate in candidates if len(candidate) <= LONGEST_NAME]
-    for written in (str, _alike):
+    # a number may be that of the row (pandas writes it into the first column): other texts come before
+    ordered = sorted(candidates, key=str.isdecimal)
+    paths = [_path(candidate) for candidate in ordered if len(candidate) <= LONGEST_NAME]
+    for written in (str, _alike, SHORTENED.__add__):
         for path in paths:
             for key in (str(path), str(path.with_suffix("")) if path.name else "", path.name, path.stem):
                 found = by_key.get(written(key), set())

@@ -89,7 +89,7 @@ def _bare(stem: Stem) -> Stem:
     return (stem[0].casefold(), bare_stem(stem[1]))
 
 
-def _shared_start(names: Sequence[str]) -> str:
+def shared_start(names: Sequence[str]) -> str:
     """The letters that all names begin with: those that the first and the last in order share."""
     first, last = min(names), max(names)
     length = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
@@ -101,6 +101,6 @@ def _core(stems: Sequence[Stem]) -> Callable[[Stem], Stem]:
     names = [stem for _, stem in stems]
     if len(names) < 2:
         return _same
-    prefix = re.sub(r"\d+$", "", _shared_start(names))
-    suffix = re.sub(r"\d+$", "", _shared_start([name[len(prefix) :][::-1] for name in names]))
+    prefix = re.sub(r"\d+$", "", shared_start(names))
+    suffix = re.sub(r"\d+$", "", shared_start([name[len(prefix) :][::-1] for name in names]))
     return lambda stem: (stem[0].casefold(), stem[1][len(prefix) : len(stem[1]) - len(suffix)])

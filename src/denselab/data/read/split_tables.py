@@ -184,9 +184,19 @@ def _of_columns(rows: list[list[str]]) -> list[Names]:
         return _of_flags(header, body)
     values = [row[column] for row in body]
     names = ["\t".join(cell for i, cell in enumerate(row) if i != column) for row in body]
+    several = _several(header, body)
+    if column in several:
+        return [fold for n in sorted(several, key=lambda n: n != column) for fold in _grouped(names, several[n])]
     if _is_of_folds(header[column]) and (folds := _of_numbers(names, values)):
         return folds
     return _grouped(names, values)
+
+
+def _several(header: Sequence[str], body: Sequence[Sequence[str]]) -> dict[int, list[str]]:
+    """The cells of several columns that each give all splits otherwise (split1, split2); {} where one alone does."""
+    cells = {n: [row[n] for row in body] for n, name in enumerate(header) if COLUMN_WORDS & set(words(name))}
+    told = {n: own for n, own in cells.items() if None not in {_split_of(cell) for cell in own} and len(set(own)) > 1}
+    return told if len({tuple(map(_split_of, own)) for own in told.values()}) > 1 else {}
 
 
 def _of_numbers(names: Sequence[str], values: Sequence[str]) -> list[Names]:

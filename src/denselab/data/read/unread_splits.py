@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from denselab.data.item import Item
-from denselab.data.read.lists import TABLE_SUFFIXES, csv_rows, items_by_key, read_lines, share_known
+from denselab.data.read.lists import LIST_FOLDERS, TABLE_SUFFIXES, csv_rows, items_by_key, read_lines, share_known
 from denselab.data.read.split_tables import FILE_WORDS, candidates, header_of, lists_numbers, read_table, split_column
-from denselab.data.read.tree import Tree, words
+from denselab.data.read.tree import Tree, split_in_name, words
 from denselab.errors import DataError
 from denselab.in_words import first_few
 
@@ -21,10 +21,10 @@ HOLD_OUT = "write the names of the pictures to hold out into val.txt, one a line
 def unread_splits(tree: Tree, items: Sequence[Item]) -> list[str]:
     """What is said of such files, a line each."""
     near = [f for f in tree.with_suffix(*UNREAD_SUFFIXES) if len(f.parts) <= 3 and FILE_WORDS & set(words(f.stem))]
-    told = []
+    by_key = items_by_key(items)
+    told = _of_no_picture(tree, by_key)
     if near:
         told.append(f"{first_few(map(str, near))} may say what belongs to which split, and is not read; {HOLD_OUT}")
-    by_key = items_by_key(items)
     for file in candidates(tree, TABLE_SUFFIXES):
         column, names, values = _other_column(tree, file)
         if names and share_known(names, by_key) > 0.5:
@@ -37,6 +37,21 @@ def unread_splits(tree: Tree, items: Sequence[Item]) -> list[str]:
         for file in candidates(tree, (".txt",))
         if lists_numbers(tree.path(file))
     ]
+    return told
+
+
+def _of_no_picture(tree: Tree, by_key: dict[str, set[int]]) -> list[str]:
+    """What is said of lists in a folder of lists, whose names are those of no pictures."""
+    told = []
+    for file in tree.with_suffix(".txt", ".lst"):
+        if len(file.parts) == 1 or str(file.parent).lower() not in LIST_FOLDERS or split_in_name(file.stem) is None:
+            continue
+        try:
+            names = read_lines(tree.path(file))
+        except DataError:  # no text
+            continue
+        if names and share_known(names, by_key) == 0:
+            told.append(f"{file}: no picture is called as its names are ({first_few(names)}): not read; {HOLD_OUT}")
     return told
 
 
