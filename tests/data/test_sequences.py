@@ -52,6 +52,7 @@ def test_copies_of_pictures_whose_numbers_do_not_follow():
         ([f"vol{volume}_z{n:02}" for volume in (1, 2) for n in range(9)], {"vol1", "vol2"}),
         ([f"img_{n:03}_patch_{k}" for n in range(4) for k in range(3)], 4),
         ([f"a{s}_x{x}_y{y}" for s in "bc" for x in (0, 256, 512) for y in (0, 256)], {"ab", "ac"}),
+        ([f"a{s}_x{x}_y{y}" for s in "bc" for x in (0, 40, 80) for y in (0, 32)], {"ab", "ac"}),
         ([f"p{n}_{made}" for n in range(3) for made in ("aug1", "flip", "rot90")] + ["p0", "p1", "p2"], 3),
     ],
 )
@@ -147,3 +148,17 @@ def test_what_belongs_together_in_public_sets(names, groups):
     found = [item.group for item in with_groups(items)]
     assert len(set(found)) == groups
     assert all(group in names_can_say(name) for name, group in zip(names, found, strict=True))
+
+
+def test_pictures_of_one_label_file_stay_together():
+    """Exposures of a scene, paired with its mask by pairs.csv: two trained, and the third was in val."""
+    scenes = [("a_ev0", "a"), ("a_ev-2", "a"), ("b_ev0", "b"), ("b_ev-2", "b"), ("c_ev0", "c")]
+    shared = [Item(name, Path(f"{name}.jpg"), FileLabels(Path(f"{mask}.png"))) for name, mask in scenes]
+    assert [item.group[0] for item in with_groups(shared)] == ["a", "a", "b", "b", "c"]
+    assert len({item.group for item in with_groups(shared)}) == 3
+
+
+def test_a_folder_that_its_pictures_are_called_by_is_a_case():
+    """MARIDA's patches S2_SCENE/S2_SCENE_0.tif: patches of a scene were torn, as no name counted anew."""
+    scenes = ("S2_1-12-19_48MYU", "S2_4-9-16_16PCC", "S2_12-1-17_16PEC")
+    assert groups(*(f"{scene}/{scene}_{n}" for scene in scenes for n in range(3))) == set(scenes)

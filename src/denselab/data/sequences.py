@@ -5,11 +5,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import gcd
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from denselab.data.item import Item
+from denselab.data.item import FileLabels, Item
 from denselab.data.read.tree import IMAGE_WORDS, LABEL_WORDS, SPLIT_WORDS, words
 
 # Names of video frames: a sequence, then a running number of three digits or more, maybe with a letter before it.
@@ -22,7 +22,10 @@ SHORT = re.compile(
 # Tiles of a scene: scene_0_512, scene_x512_y1024.
 TILE = re.compile(r"^(?P<scene>.*?)[_\-. ]?[a-z]?(?P<row>\d+)[_\-. ][a-z]?(?P<column>\d+)$", re.IGNORECASE)
 # The same with the words for rows and columns, whatever the step: scene_r0_c1, scene_row2_col0, scene_y0_x3.
-GRID = re.compile(r"^(?P<scene>.+?)[_\-. ]?(?:r|row|y)[_\-]?\d+[_\-. ]?(?:c|col|column|x)[_\-]?\d+$", re.IGNORECASE)
+GRID = re.compile(
+    r"^(?P<scene>.+?)[_\-. ]?(?:(?:r|row|y)[_\-]?\d+[_\-. ]?(?:c|col|column|x)[_\-]?\d+|x[_\-]?\d+[_\-. ]?y[_\-]?\d+)$",
+    re.IGNORECASE,
+)
 # A patient, a case, a slide: what is numbered so has several slices, views or tiles.
 SUBJECT = re.compile(
     r"(?:^|[/_\-. ])((?:patient|subject|subj|donor|case|volume|vol|slide)[_\-. ]?\d+"
@@ -181,7 +184,26 @@ def with_groups(items: Sequence[Item]) -> tuple[Item, ...]:
     ]
     if len(set(keys)) == 1:
         keys = names
-    return tuple(replace(item, group=key) for item, key in zip(items, keys, strict=True))
+    return tuple(replace(item, group=key) for item, key in zip(items, _of_one_label(items, keys), strict=True))
+
+
+def _of_one_label(items: Sequence[Item], keys: Sequence[str]) -> list[str]:
+    """The groups of items, joined where pictures share a label file: exposures of one scene, a camera that stands."""
+    of_label: dict[Path, set[str]] = defaultdict(set)
+    for item, key in zip(items, keys, strict=True):
+        if isinstance(item.source, FileLabels):
+            of_label[item.source.path].add(key)
+    joined: dict[str, str] = {}
+
+    def first(key: str) -> str:
+        while key in joined:
+            key = joined[key]
+        return key
+
+    for shared in of_label.values():
+        start, *others = sorted({first(key) for key in shared})
+        joined.update(dict.fromkeys(others, start))
+    return [first(key) for key in keys]
 
 
 def _without_ending(names: Sequence[str]) -> list[str]:
@@ -207,10 +229,17 @@ def _views_and_cases(names: Sequence[str]) -> dict[str, str]:
     views = {name: view_of(name) for name in names}
     often = Counter(views.values())
     cases = {name: home for name in names if (home := case_of(name)) != name}
-    behind = Counter(name[len(home) :] for name, home in cases.items())
-    anew = sum(behind[name[len(home) :]] > 1 for name, home in cases.items())
+    behind = {name: _behind(name, home) for name, home in cases.items()}
+    counted = Counter(behind.values())
+    anew = sum(counted[rest] > 1 for rest in behind.values())
     said = cases if len(set(cases.values())) > 2 and 2 * anew > len(cases) else {}
     return said | {name: key for name, key in views.items() if key != name and often[key] > 1}
+
+
+def _behind(name: str, home: str) -> str:
+    """What tells a picture within its folder, also where that stands before its name: scene_7/scene_7_0 -> /_0."""
+    folder = PurePosixPath(home).name
+    return name[len(home) :].replace(f"/{folder}", "/", 1)
 
 
 def view_of(name: str) -> str:
