@@ -7,6 +7,8 @@ import pytest
 
 from denselab.data import open_dataset
 from denselab.data.read.name_json import names_of_json
+from denselab.data.read.names import read_names
+from denselab.data.read.tree import read_tree
 from denselab.errors import DataError
 
 IDS = np.array([[0, 1, 2, 2]] * 4, np.uint8)
@@ -219,3 +221,26 @@ def test_names_that_may_count_one_higher_than_the_files_are_asked_about(save, ph
 def test_names_by_hexadecimal_colours(write, tmp_path):
     write("class_list.json", json.dumps({"#000000": "ground", "#640000": "car", "#c80000": "sky"}))
     assert open_dataset(tmp_path).label_space.names == ("ground", "car", "sky")
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [("sky 1 9\nroad 2 9\n", {1: "sky", 2: "road"}), ("sky 1 1\nroad 2 2\n", {1: "sky", 2: "road"})],
+)
+def test_two_numbers_behind_each_name(write, tmp_path, text, names):
+    """CMP facades have the id and the order of drawing: "sky 1 9" was the name."""
+    write("label_names.txt", text)
+    assert {label.id: label.name for label in read_names(read_tree(tmp_path))[0]} == names
+
+
+def test_two_numbers_of_which_either_may_be_the_id_are_asked_about(write, tmp_path):
+    write("label_names.txt", "sky 1 1\nroad 2 8\n")
+    with pytest.raises(DataError, match=r"`labels: \{1: sky, 2: road\}` or `labels: \{1: sky, 8: road\}`"):
+        read_names(read_tree(tmp_path))
+
+
+def test_a_legend_beside_the_masks_names_them(save, photo, write, tmp_path):
+    save("images/a.jpg", photo(1, 3))
+    save("masks/a.png", [[0, 1, 2]])
+    write("masks/legend.txt", "0 = Boden\n1 = Rübe\n2 = Unkraut\n")
+    assert open_dataset(tmp_path).label_space.names == ("Boden", "Rübe", "Unkraut")

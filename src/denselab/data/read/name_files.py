@@ -10,6 +10,7 @@ from denselab.data.read.images import PICTURE_SUFFIXES
 from denselab.data.read.lists import read_lines
 from denselab.data.read.name_json import JSON_FILES, names_of_any, names_of_json
 from denselab.data.read.name_tables import cells_of_csv, rows_of_csv, rows_of_lines
+from denselab.data.read.yaml_text import in_yaml
 from denselab.documents import parse_json, read_text
 from denselab.errors import DataError
 from denselab.in_words import first_few
@@ -17,7 +18,7 @@ from denselab.labels import Colour
 
 NAME_FILES = (
     "class_names.txt", "classes.txt", "names.txt", "labels.txt", "label_names.txt", "codes.txt", "obj.names",
-    "classes.names", "class.names", "label_map.txt", "category.txt", "categories.txt", "category_id.txt",
+    "legend.txt", "classes.names", "class.names", "label_map.txt", "category.txt", "categories.txt", "category_id.txt",
 )  # fmt: skip
 COLOUR_FILES = (
     "labelmap.txt", "label_color.txt", "label_colors.txt", "label_colours.txt", "colormap.txt", "colors.txt",
@@ -34,6 +35,7 @@ ENDS = (*COLOUR_FILES, *TABLE_FILES, *NAME_FILES)  # also behind a word of its o
 IGNORED_NAMES = frozenset(("__ignore__", "ignore", "ignored", "void", "unlabelled", "unlabeled", "unknown"))
 HEADING_WORDS = frozenset(("id", "index", "value", "code", "name", "class", "category", "label"))
 LETTER = re.compile(r"[^\W\d_]")
+TWO_NUMBERS = re.compile(r"^(\D.*?)[\s,;=]+(\d+)[\s,;]+(\d+)$")
 BACKGROUND_NAMES = frozenset(("_background_", "__background__", "background"))
 
 
@@ -54,7 +56,7 @@ def labels_of(path: Path, kind: str) -> tuple[NamedLabel, ...]:
         return _table(path)
     if kind in NAME_FILES:
         lines = read_lines(path)
-        return () if _names_pictures(lines) else _listed(lines)
+        return () if _names_pictures(lines) else _listed(path, lines)
     return tuple(named(label_id, *row) for label_id, row in names_of_json(path).items())
 
 
@@ -98,16 +100,24 @@ def name_list(lines: list[str]) -> tuple[NamedLabel, ...]:
     return tuple(named(index, name) for index, name in enumerate(lines))
 
 
-def _listed(lines: list[str]) -> tuple[NamedLabel, ...]:
-    """Names in lines, with their colours (road 128 64 128) or ids (road,7) where all lines have them."""
+def _listed(path: Path, lines: list[str]) -> tuple[NamedLabel, ...]:
+    """Names in lines, with their colours (road 128 64 128) or ids (road,7) where all lines have them.
+
+    Of two numbers behind each name (CMP facades: door 4 9) the first is the id, unless either may be.
+    """
     rows = rows_of_lines(lines)
     if rows is not None:
         return tuple(named(*row) for row in rows)
-    behind = [re.match(r"^(\D.*?)\s*[,;=\t]\s*(\d+)$", line) for line in lines]
+    behind = [re.match(r"^(\D.*?)\s*[,;=\t]\s*(\d+)$", line) or TWO_NUMBERS.match(line) for line in lines]
     ids = [int(match[2]) for match in behind if match]
-    if lines and len(set(ids)) == len(lines):
-        return tuple(named(label_id, match[1]) for label_id, match in zip(ids, filter(None, behind), strict=True))
-    return name_list(lines)
+    if not lines or len(set(ids)) < len(lines):
+        return name_list(lines)
+    names = [match[1] for match in behind if match]
+    seconds = [int(match[3]) for match in behind if match and match.re is TWO_NUMBERS]
+    if len(set(seconds)) == len(lines) and seconds != ids:
+        ways = [f"`labels: {in_yaml(dict(sorted(zip(own, names, strict=True))))}`" for own in (ids, seconds)]
+        raise DataError(f"{path}: two numbers behind each name; write in data.yaml {ways[0]} or {ways[1]}")
+    return tuple(named(label_id, name) for label_id, name in zip(ids, names, strict=True))
 
 
 def _colour_lines(path: Path) -> tuple[NamedLabel, ...]:
