@@ -1,5 +1,7 @@
 """What is asked where folders of pictures and labels pair in several ways, and what is said where they do not."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 
@@ -54,9 +56,9 @@ def test_labels_called_in_two_ways_are_asked_about(save, photo, write, tmp_path)
         save(f"labels/{name}_label{'Ids' if number < 2 else 'TrainIds'}.png", [[7, 11, 7]] if number < 2 else IDS)
     with pytest.raises(DataError, match="the labels are called in 2 ways, and may be numbered in as many") as asked:
         open_dataset(tmp_path)
-    for line in ticked(asked):
+    for line, pairs in zip(ticked(asked), (2, 2, 4), strict=True):
         write("data.yaml", line)
-        assert len(open_dataset(tmp_path).items) == 2
+        assert len(open_dataset(tmp_path).items) == pairs
 
 
 def test_folders_of_classes_are_told(save, photo, tmp_path):
@@ -268,3 +270,108 @@ def test_the_label_files_that_were_not_chosen_are_no_pictures_without_a_label(
     data = open_dataset(tmp_path)
     assert len(data) == 3
     assert not data.without_label
+
+
+def test_several_pictures_of_one_label_are_told_with_the_line_that_takes_all(save, photo, write, tmp_path):
+    """Three exposures of each scene: "rename them" was said, which one label for three pictures does not allow."""
+    for scene in range(3):
+        save(f"masks/scene{scene}_mask.png", [[0, 1, scene]])
+        for number, end in enumerate(("ev-2", "ev0", "ev+2")):
+            save(f"images/scene{scene}_{end}.jpg", photo(1, 3, 3 * scene + number))
+    with pytest.raises(DataError, match="9 pictures are called by a label and more, several for each") as asked:
+        open_dataset(tmp_path)
+    lines = ticked(asked)
+    assert len(lines) == 4
+    for line, pictures in zip(lines, (9, 3, 3, 3), strict=True):
+        write("data.yaml", line)
+        data = open_dataset(tmp_path)
+        read = {item.name: data.read_labels(item).tolist()[0][2] for item in data.items}
+        assert len(read) == pictures
+        assert all(name.startswith(f"images/scene{value}_") for name, value in read.items())
+
+
+@pytest.mark.parametrize("splits", [("",), ("train/", "test/")])
+def test_folders_of_one_name_go_with_each_other(save, photo, write, tmp_path, splits):
+    """SECOND's im1 with label1, im2 with label2: im1 with label2 was offered alike, and both pairs together were not."""
+    for split in splits:
+        for view in (1, 2):
+            for name in "ab":
+                save(f"{split}im{view}/{name}.png", photo(1, 3, view))
+                save(f"{split}label{view}/{name}.png", [[0, view, 3]])
+    with pytest.raises(DataError, match="2 folders may hold the labels") as asked:
+        open_dataset(tmp_path)
+    lines = ticked(asked)
+    for keys, views in zip((lines[0:2], lines[2:4], lines[4:6]), ([1], [2], [1, 2]), strict=True):
+        write("data.yaml", "\n".join(keys))
+        data = open_dataset(tmp_path)
+        read = {item.name: data.read_labels(item).tolist()[0][1] for item in data.items}
+        assert read == {f"{s}im{view}/{name}": views.index(view) + 1 for s in splits for view in views for name in "ab"}
+
+
+def test_trainval_and_test_are_two_parts(save, photo, write, tmp_path):
+    """TN3K: trainval-image was a folder of its own kind beside test-image, which has the same names in it."""
+    for part, names in (("trainval", "0123"), ("test", "01")):
+        for name in names:
+            save(f"{part}-image/000{name}.jpg", photo(1, 4, int(name)))
+            save(f"{part}-mask/000{name}.png", [[0, 0, 255, 255 * (part == "test")]])
+    write("fold0.json", '{"train": [0, 1], "val": [2, 3]}')
+    data = open_dataset(tmp_path)
+    assert [(item.name, item.split) for item in data.items if item.split != "train"] == [
+        ("test-image/0000", "test"),
+        ("test-image/0001", "test"),
+        ("trainval-image/0002", "val"),
+        ("trainval-image/0003", "val"),
+    ]
+    assert data.read_labels(data.items[0]).tolist() == [[0, 0, 1, 1]]
+    assert data.read_labels(data.items[-1]).tolist() == [[0, 0, 1, 0]]
+
+
+def test_layers_of_an_editor_are_parts_of_one_label(save, photo, tmp_path):
+    """foto-sky.png and foto-road.png: either was offered as the labels, and the other would have been lost."""
+    rows = np.zeros((2, 2, 3, 4), np.uint8)
+    rows[0, :, 0] = (255, 0, 0, 255)
+    rows[1, :, 2] = (0, 255, 0, 255)
+    for number in range(2):
+        save(f"a{number}.jpg", photo(2, 3, number))
+        for layer, name in zip(rows, ("sky", "road"), strict=True):
+            save(f"a{number}-{name}.png", layer)
+    with pytest.raises(
+        DataError, match=r"4 label files .* IMAGE-CLASS-NUMBER\.png, which is read from a folder labels/"
+    ):
+        open_dataset(tmp_path)
+    (tmp_path / "labels").mkdir()
+    for file in tmp_path.glob("*-*.png"):
+        file.rename(tmp_path / f"labels/{file.stem}-0.png")
+    data = open_dataset(tmp_path)
+    assert data.label_space.names == ("background", "road", "sky")
+    assert data.read_labels(data.items[0]).tolist() == [[2, 0, 1]] * 2
+
+
+def test_kinds_of_labels_by_each_annotator_can_be_taken(save, photo, write, tmp_path):
+    """CryoNuSeg: "Annotator 1/label masks" beside "Annotator 2/mask binary"; joining them was all that was said."""
+    for name in "ab":
+        save(f"tissue images/{name}.png", photo(1, 3, ord(name)))
+        for number, kind in product((1, 2), ("label masks", "mask binary")):
+            save(f"Annotator {number} (manual)/{kind}/{name}.png", [[0, number, 1 if kind == "mask binary" else 2]])
+    with pytest.raises(DataError, match="or take those of one folder") as asked:
+        open_dataset(tmp_path)
+    lines = ticked(asked)
+    assert len(lines) == 8
+    for number in range(4):
+        write("data.yaml", "\n".join(lines[2 * number : 2 * number + 2]))
+        data = open_dataset(tmp_path)
+        assert [item.source.path.parent.name for item in data.items] == [
+            ("label masks", "mask binary")[number // 2]
+        ] * 2
+
+
+def test_labels_with_the_letters_of_who_drew_them_are_taken_by_one_line(save, photo, write, tmp_path):
+    """plot1_AB.png, plot2_CD.png: a line was offered for those of either alone."""
+    for number in range(4):
+        save(f"images/plot{number}.jpg", photo(1, 3, number))
+        save(f"masks/plot{number}_{'AB' if number % 2 else 'CD'}.png", [[0, 1, number]])
+    with pytest.raises(DataError, match="where they are numbered alike") as asked:
+        open_dataset(tmp_path)
+    write("data.yaml", ticked(asked)[-1])
+    data = open_dataset(tmp_path)
+    assert [data.read_labels(item).tolist()[0][2] for item in data.items] == [0, 1, 2, 3]

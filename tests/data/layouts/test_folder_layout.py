@@ -372,7 +372,7 @@ def test_folders_of_a_picture_or_of_a_class_are_told(save, photo, tmp_path, name
         save(f"images/{picture}.jpg", photo())
         for kind in ("cat", "dog"):
             save(name.format(picture=picture, kind=kind), [[0, 255]])
-    with pytest.raises(DataError, match=r"4 label files are called by a picture, several for each .*Join those"):
+    with pytest.raises(DataError, match=r"4 label files are called by a picture, several for each .*join those"):
         open_dataset(tmp_path)
 
 

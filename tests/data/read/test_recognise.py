@@ -36,7 +36,7 @@ def test_pictures_without_labels(tmp_path, save, photo):
 
 def two_pictures(save, photo, below):
     for name in ("a", "b"):
-        save(f"{below}/images/{name}.png", photo())
+        save(f"{below}/images/{name}.png", photo(seed=sum(map(ord, below + name))))
         save(f"{below}/labels/{name}.png", [[0, 1]])
 
 
@@ -210,7 +210,7 @@ def test_folders_of_one_name_go_with_each_other_in_turn(save, photo, write, tmp_
     """Fish: Trout/Trout/0.png beside "Trout/Trout GT/0.png", below two folders more, which no one had looked into."""
     for fish in ("Trout", "Sea Bass"):
         for number in range(2):
-            save(f"Fish/Fish/{fish}/{fish}/{number}.png", photo(seed=number))
+            save(f"Fish/Fish/{fish}/{fish}/{number}.png", photo(seed=len(fish) + number))
             save(f"Fish/Fish/{fish}/{fish} GT/{number}.png", [[0, 255] * 4] * 6)
     with pytest.raises(DataError, match=r"where they are parts of one.*\(data\.yaml goes into .*Fish/Fish\)") as told:
         open_dataset(tmp_path)
@@ -273,4 +273,60 @@ def test_the_name_of_the_folder_that_holds_all_says_nothing_of_its_parts(save, p
             save(f"EBHI-SEG/{kind}/image/{kind}{number}.png", photo(seed=number))
             save(f"EBHI-SEG/{kind}/label/{kind}{number}.png", [[0, 255] * 4] * 6)
     with pytest.raises(DataError, match="or, where they are parts of one, write in data.yaml"):
+        open_dataset(tmp_path)
+
+
+def test_parts_with_splits_of_their_own_are_joined_by_the_lines_that_are_told(save, photo, write, tmp_path):
+    """DIVA-HisDB's manuscripts, each with its training and test: only one of them could be opened."""
+    for number, part in enumerate(("CB55", "CS18")):
+        for split in ("training", "test"):
+            for name in "ab":
+                save(f"{part}/img/{split}/{name}.jpg", photo(1, 3, number))
+                save(f"{part}/gt/{split}/{name}.png", [[0, 1, 2 * number]])
+    with pytest.raises(DataError, match="or, where they are parts of one, write in data.yaml") as asked:
+        open_dataset(tmp_path)
+    write("data.yaml", "\n".join(str(asked.value).split("`")[1::2]))
+    data = open_dataset(tmp_path)
+    assert {item.split for item in data.items if "/training/" in item.name} == {"train", "val"}
+    assert {item.split for item in data.items if "/test/" in item.name} == {"test"}
+    assert {item.name[:4]: data.read_labels(item).tolist()[0][2] for item in data.items} == {"CB55": 0, "CS18": 2}
+
+
+def test_parts_that_share_pictures_are_not_joined_unseen(save, photo, tmp_path):
+    """Two versions of a set, the labels of two people: the line that joins them has each picture twice."""
+    for number, part in enumerate(("v1", "v2")):
+        for name in "ab":
+            save(f"{part}/images/{name}.png", photo(1, 3, ord(name)))
+            save(f"{part}/masks/{name}.png", [[0, 1, number]])
+    with pytest.raises(DataError, match=r"v1/images/a\.png, v2/images/a\.png are the same picture"):
+        open_dataset(tmp_path)
+
+
+def test_pictures_beside_the_data_set_are_told(save, photo, tmp_path):
+    """Bijie's non-landslide/image has no masks, and was left out without a word."""
+    for name in "ab":
+        save(f"landslide/image/{name}.png", photo(1, 3, ord(name)))
+        save(f"landslide/mask/{name}.png", [[0, 0, 255]])
+        save(f"non-landslide/image/no{name}.png", photo(1, 3, ord(name) + 9))
+    told = str(open_dataset(tmp_path).notes)
+    assert "2 pictures elsewhere, not used (non-landslide/image/noa.png, non-landslide/image/nob.png)" in told
+
+
+def test_folders_of_masks_beside_each_other_are_no_data_set(save, photo, tmp_path):
+    """TUFTS' Segmentation/ has two kinds of masks: one was taken for the pictures, and the radiographs were left out."""
+    for name in "12345":
+        save(f"Radiographs/{name}.JPG", photo(1, 3, int(name)))
+        for kind in ("Segmentation/teeth_mask", "Segmentation/maxillomandibular", "Expert/mask"):
+            save(f"{kind}/{name}.png", [[0, 255, 255]])
+    with pytest.raises(DataError, match=r"`images: Radiographs` and `masks: Segmentation/teeth_mask`"):
+        open_dataset(tmp_path)
+
+
+def test_pictures_beside_parts_of_a_data_set_are_told(save, photo, tmp_path):
+    for kind in ("dent", "scratch"):
+        for name in "ab":
+            save(f"{kind}/img/{kind}_{name}.png", photo(1, 3, ord(name) + len(kind)))
+            save(f"{kind}/mask/{kind}_{name}.png", [[0, 0, 255]])
+    save("sound/img/c.png", photo(1, 3))
+    with pytest.raises(DataError, match=r"parts of one, write .*; 1 picture elsewhere, not used \(sound/img/c\.png\)"):
         open_dataset(tmp_path)

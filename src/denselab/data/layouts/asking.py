@@ -9,8 +9,9 @@ from typing import Any
 
 from denselab.data.layouts.endings import is_label
 from denselab.data.layouts.placing import Pairs, Placed, named_in, pair_placed
+from denselab.data.read.pairing import shared_start
 from denselab.data.read.scan import read_contents
-from denselab.data.read.tree import SPLITS, Tree, folder_role, split_in_name, starts
+from denselab.data.read.tree import SPLITS, Tree, bare_stem, folder_role, split_in_name, starts
 from denselab.data.read.yaml_text import in_yaml
 from denselab.errors import DataError
 from denselab.in_words import first_few, number_of
@@ -19,6 +20,10 @@ PEEKED = 3  # label files read to say what a folder holds, where it is asked whi
 MOST_ENDINGS = 8  # of the names of labels; of more, none is offered
 MOST_INNER = 256  # pairs of inner folders that are tried; more are those of patients
 SHOWN = 2  # of these, where all of them are parts of one label
+JOINING = (
+    "join those of a picture into one, with a number for each class, or rename them to IMAGE-CLASS-NUMBER.png, which "
+    "is read from a folder labels/ beside the pictures"
+)
 
 
 class SeveralLabelFolders(DataError):
@@ -29,7 +34,22 @@ class SeveralWays(DataError):
     """Inner folders that say nothing, or endings of names, pair each. The message has the line for each."""
 
 
-def choose(tree: Tree, choices: list[tuple[str, str, Pairs, str]]) -> tuple[str, str, Pairs, str]:
+Choice = tuple[str, str, Pairs, str]
+"""A folder of pictures, one of labels, their pairs, and the rule that pairs them."""
+
+
+def of_one_name(choices: list[Choice]) -> list[Choice]:
+    """The choices whose folders differ in the words for pictures and labels alone, as im1 and label1 do.
+
+    All choices where not every folder has one such partner.
+    """
+    own = [choice for choice in choices if bare_stem(choice[0]) == bare_stem(choice[1])]
+    each = all({choice[side] for choice in own} == {choice[side] for choice in choices} for side in (0, 1))
+    once = all(len({choice[side] for choice in own}) == len(own) for side in (0, 1))
+    return own if each and once else choices
+
+
+def choose(tree: Tree, choices: list[Choice]) -> Choice:
     """The only choice; of several picture folders for one label folder, that with most pairs.
 
     Raises DataError where several folders may hold the labels: which of them is meant is asked, never chosen.
@@ -40,7 +60,8 @@ def choose(tree: Tree, choices: list[tuple[str, str, Pairs, str]]) -> tuple[str,
         return best[0]
     lines = _all_lines(tree, [pairs for _, _, pairs, _ in choices])
     joined = [pair for _, _, pairs, _ in choices for pair in pairs]
-    if all(len({(pair[side].neutral, pair[side].file.stem) for pair in joined}) == len(joined) for side in (0, 1)):
+    named = [{(p.folder, p.split, p.neutral, p.file.stem) for p in side} for side in zip(*joined, strict=True)]
+    if all(len(side) == len(joined) for side in named):
         lines += f"; or, where they are parts of one, {_lines(joined, set())}"
     of_pictures = len({choice[1] for choice in choices}) == 1
     raise SeveralLabelFolders(
@@ -59,7 +80,7 @@ def refuse_several_beside(tree: Tree, pairs: Pairs, unpaired: Mapping[str, Seque
         parts = _of_parts([image.file for image, _ in pairs], [mask.file for mask in masks])
         if parts:
             raise SeveralLabelFolders(
-                f"{_parts_in_words(tree, parts)}. Where the labels are those of {pairs[0][1].file.parent}, write in "
+                f"{parts_in_words(tree, parts)}. Where the labels are those of {pairs[0][1].file.parent}, write in "
                 f"data.yaml {_lines(pairs, set())}"
             )
 
@@ -78,7 +99,7 @@ def ask_unnamed(tree: Tree, placed: Sequence[tuple[str | None, Placed]]) -> None
     for some, labels in product(pictures, masks) if not found else ():
         parts = _of_parts([picture.file for picture in some], [label.file for label in labels])
         if parts:
-            raise DataError(_parts_in_words(tree, parts))
+            raise DataError(parts_in_words(tree, parts))
     if found:
         raise DataError(
             f"{tree.root}: no folder is called as those of labels are, but these may hold them: write in data.yaml "
@@ -93,7 +114,7 @@ def _all_lines(tree: Tree, choices: Sequence[Pairs]) -> str:
 
 def _lines(pairs: Pairs, homes: set[str]) -> str:
     """The lines of a choice. homes: of all label files that may be meant."""
-    images, masks = ([pair[side] for pair in pairs] for side in (0, 1))
+    images, masks = ([pair[side] for pair in sorted(pairs, key=lambda pair: pair[0].file)] for side in (0, 1))
     above = any(home.startswith(f"{_folder(mask)}/") for mask in masks for home in homes)
     return f"`images: {in_yaml(_folders(images))}` and `masks: {in_yaml(_folders(masks, innermost=above))}`"
 
@@ -101,10 +122,11 @@ def _lines(pairs: Pairs, homes: set[str]) -> str:
 def _folders(placed: Sequence[Placed], innermost: bool = False) -> Any:
     """The folder to write in data.yaml, or several, or those of each split, where they differ.
 
+    placed: in the order in which folders of pictures and labels go with each other
     innermost: the one that the file itself is in, where another choice lies below the one that says what it holds
     """
     found: dict[str | None, dict[str, None]] = defaultdict(dict)
-    for p in sorted(placed, key=lambda p: (SPLITS.index(p.split or "train"), p.file)):
+    for p in sorted(placed, key=lambda p: SPLITS.index(p.split or "train")):
         found[p.split][str(p.file.parent) if innermost else _folder(p)] = None
     of_split = {split: list(own) if len(own) > 1 else next(iter(own)) for split, own in found.items()}
     first = next(iter(of_split.values()))
@@ -155,6 +177,7 @@ def no_pairs(tree: Tree, images: dict[str, list[Placed]], labels: dict[str, list
     sides = [[p for group in side.values() for p in group] for side in (images, labels)]
     pictures, masks = ([p.file for p in side] for side in sides)
     _ask_copies(tree, *sides)
+    _ask_shared(tree, *sides)
     ends = _endings(*sides)
     if not ends:
         _ask_inner(tree, *sides)
@@ -176,13 +199,10 @@ def no_pairs(tree: Tree, images: dict[str, list[Placed]], labels: dict[str, list
     if parts:
         taking = " or ".join(patterns[:SHOWN]) + ", and so on" * (len(patterns) > SHOWN)
         if patterns:
-            raise SeveralWays(f"{_parts_in_words(tree, parts)}; or take one of them by {taking} in data.yaml")
-        return _parts_in_words(tree, parts)
+            raise SeveralWays(f"{parts_in_words(tree, parts)}; or take one of them by {taking} in data.yaml")
+        return parts_in_words(tree, parts)
     if len(ends) > 1:
-        raise SeveralWays(
-            f"{tree.root}: the labels are called in {len(ends)} ways, and may be numbered in as many; write in "
-            f"data.yaml which of them count: {' or '.join(patterns)}"
-        )
+        raise SeveralWays(_in_several_ways(tree, ends, patterns))
     if ends:
         raise SeveralWays(
             f"{tree.root}: pictures and labels have endings of their own; write in data.yaml {' or '.join(patterns)}"
@@ -192,8 +212,8 @@ def no_pairs(tree: Tree, images: dict[str, list[Placed]], labels: dict[str, list
     if len(folders) > 1:
         return (
             f"{tree.root}: the labels lie in folders that the pictures do not have ({first_few(folders)}). Where "
-            "these are classes, rename the labels to IMAGE-CLASS-NUMBER.png, which is read; where they say nothing, "
-            "put all labels into one folder"
+            "these are classes, rename the labels to IMAGE-CLASS-NUMBER.png in one folder labels/, which is read; "
+            "where they say nothing, put all labels into one folder"
         )
     return (
         f"{tree.root}: no label has the name of a picture: {first_few(pictures, 2)} against {first_few(masks, 2)}; "
@@ -202,11 +222,23 @@ def no_pairs(tree: Tree, images: dict[str, list[Placed]], labels: dict[str, list
     )
 
 
-def _parts_in_words(tree: Tree, parts: Sequence[PurePosixPath]) -> str:
+def _in_several_ways(tree: Tree, ends: Sequence[tuple[tuple[str, str], Pairs]], patterns: Sequence[str]) -> str:
+    """What is asked where labels have several endings, with the line that takes all where no picture has two."""
+    images = [image.file for _, pairs in ends for image, _ in pairs]
+    mark = shared_start([mask for (_, mask), _ in ends])
+    each = mark and len(set(images)) == len(images) and not any(image for (image, _), _ in ends)
+    return (
+        f"{tree.root}: the labels are called in {len(ends)} ways, and may be numbered in as many; write in data.yaml "
+        f"which of them count: {' or '.join(patterns)}"
+        + (f"; where they are numbered alike, {_pattern('', f'{mark}*')} takes all" if each else "")
+    )
+
+
+def parts_in_words(tree: Tree, parts: Sequence[PurePosixPath]) -> str:
+    """What is said of several label files of each picture."""
     return (
         f"{tree.root}: {number_of(len(parts), 'label file')} are called by a picture, several for each "
-        f"({first_few(parts, 2)}): a file for each object or class. Join those of a picture into one, with a "
-        "number for each class, or rename them to IMAGE-CLASS-NUMBER.png, which is read"
+        f"({first_few(parts, 2)}): a file for each object or class: {JOINING}"
     )
 
 
@@ -258,6 +290,36 @@ def _ask_copies(tree: Tree, images: Sequence[Placed], labels: Sequence[Placed]) 
         )
 
 
+def _ask_shared(tree: Tree, images: Sequence[Placed], labels: Sequence[Placed]) -> None:
+    """Raise SeveralWays where most pictures are called as a label and more, several for each: exposures of a scene."""
+    stems = [label.file.stem for label in labels]
+    word = stems[0][len(max(starts(stems[0]), key=len, default=stems[0])) :]  # _mask, where all labels end with it
+    word = word if folder_role(word) == "label" and all(stem.endswith(word) for stem in stems) else ""
+    by_stem = {stem.removesuffix(word): label for stem, label in zip(stems, labels, strict=True)}
+    found: dict[str, Pairs] = defaultdict(list)
+    for image in images:
+        start = next((start for start in reversed(starts(image.file.stem)) if start in by_stem), None)
+        if start is not None:
+            found[image.file.stem[len(start) :]].append((image, by_stem[start]))
+    pairs = [pair for own in found.values() for pair in own]
+    often = Counter(label.file for _, label in pairs)
+    if 2 * len(pairs) <= len(images) or 2 * sum(count > 1 for count in often.values()) <= len(labels):
+        return
+    one = [f"{_pattern(ending, word)} ({in_words(tree, own)})" for ending, own in sorted(found.items()) if len(own) > 1]
+    mark = shared_start(list(found)).rstrip("0123456789") or min(found)[0]
+    each = f"to take one picture of each, {' or '.join(one)}" if 0 < len(one) <= MOST_ENDINGS else ""
+    raise SeveralWays(
+        f"{tree.root}: {number_of(len(pairs), 'picture')} are called by a label and more, several for each "
+        f"({first_few((image.file for image, _ in pairs), 2)}): exposures or views of one thing. Write in data.yaml "
+        f"{_pattern(f'{mark}*', word)} to give the label to all of them{'; or, ' * bool(each)}{each}"
+    )
+
+
+def _pattern(image: str, mask: str) -> str:
+    """The line for names with these endings."""
+    return f"`pattern: {in_yaml({'image': f'*{image}', 'mask': f'*{mask}'})}`"
+
+
 def _is_word(ending: str) -> bool:
     """Whether an ending may say what a file is; a number tells pictures apart."""
     return not ending or any(map(str.isalpha, ending))
@@ -280,7 +342,7 @@ def inner_pairs(tree: Tree, images: Sequence[Placed], labels: Sequence[Placed]) 
 
 def _ask_inner(tree: Tree, images: Sequence[Placed], labels: Sequence[Placed]) -> None:
     """Raise SeveralWays where several inner folders of one side pair with one of the other: A and B, rgb and nir."""
-    found = list(inner_pairs(tree, images, labels).values())
+    found = list((inner_pairs(tree, images, labels) or _whole_pairs(images, labels)).values())
     often = [max(Counter(pair[side].file for pairs in found for pair in pairs).values(), default=0) for side in (0, 1)]
     if not 1 < len(found) <= MOST_ENDINGS or often == [1, 1]:
         return
@@ -294,8 +356,20 @@ def _ask_inner(tree: Tree, images: Sequence[Placed], labels: Sequence[Placed]) -
     if often[1] > 1:
         told = f"{tree.root}: several pictures go with each label, of which one counts;"
     elif parts:
-        told = f"{_parts_in_words(tree, parts)}; or take those of one folder:"
+        told = f"{parts_in_words(tree, parts)}; or take those of one folder:"
     raise SeveralWays(f"{told} write in data.yaml {' or '.join(lines)}")
+
+
+def _whole_pairs(images: Sequence[Placed], labels: Sequence[Placed]) -> dict[tuple[str, str], Pairs]:
+    """The pairs of each folder of pictures with each one of labels, whatever lies above: Annotator 1/label masks."""
+    groups: tuple[dict[str, list[Placed]], dict[str, list[Placed]]] = (defaultdict(list), defaultdict(list))
+    for side, placed in ((0, images), (1, labels)):
+        for p in placed:
+            groups[side][str(p.file.parent)].append(replace(p, folder="", neutral=""))
+    if len(groups[0]) * len(groups[1]) > MOST_ENDINGS:
+        return {}
+    found = {(a, b): pair_placed(groups[0][a], groups[1][b])[0] for a, b in product(*groups)}
+    return {folders: pairs for folders, pairs in found.items() if len(pairs) > 1}
 
 
 def _by_inner(side: Sequence[Placed]) -> dict[str, list[Placed]]:

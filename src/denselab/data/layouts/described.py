@@ -1,5 +1,7 @@
 """The folders and name patterns that data.yaml names, to pairs of pictures and labels."""
 
+import re
+from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -23,7 +25,10 @@ SeveralFolders = str | list[str] | dict[Split, str | list[str]] | None
 
 
 class SplitPattern(BaseModel):
-    """File names without suffix, with * for the part that a picture and its label share."""
+    """File names without suffix, with * for the part that a picture and its label share.
+
+    A second * in that of pictures stands for what several pictures of one label differ in.
+    """
 
     model_config = ConfigDict(extra="forbid")
     image: str = "*"
@@ -61,9 +66,12 @@ def described_folders(
         pictures, labels = _in_turn(pictures, labels, images, masks)
         return found_pairs(tree, {"": pictures}, {"": labels})
     of_image, of_mask = _by_middle(pictures, pattern, "image"), _by_middle(labels, pattern, "mask")
-    paired, _ = pair_placed([key for key, _ in of_image], [key for key, _ in of_mask])
-    image_of, mask_of = dict(of_image), dict(of_mask)
-    pairs = [(image_of[a], mask_of[b]) for a, b in paired if image_of[a].file != mask_of[b].file]
+    images_of: dict[Placed, list[Placed]] = defaultdict(list)  # several where a second star stands for what differs
+    for key, placed in of_image:
+        images_of[key].append(placed)
+    paired, _ = pair_placed(list(images_of), [key for key, _ in of_mask])
+    mask_of = dict(of_mask)
+    pairs = [(image, mask_of[b]) for a, b in paired for image in images_of[a] if image.file != mask_of[b].file]
     if not pairs:
         raise DataError(f"{source}: pattern {pattern.image} / {pattern.mask} pairs no file; correct it")
     taken = {image.file.with_suffix("") for image, _ in pairs}
@@ -87,15 +95,26 @@ def _in_turn(
     folders of other fish; "images1" and "images2" may share one folder of labels.
     """
     ways = [(pictures, labels)]
-    if isinstance(images, list) and isinstance(masks, list) and len(images) == len(masks):
-        ways.append((_numbered(pictures, images), _numbered(labels, masks)))
-    if isinstance(images, list) or isinstance(masks, list):
+    folders = _listed(images), _listed(masks)
+    if all(folders) and [(split, len(own)) for split, own in folders[0]] == [(s, len(own)) for s, own in folders[1]]:
+        ways.append((_numbered(pictures, folders[0]), _numbered(labels, folders[1])))
+    if any(folders):
         ways.append(([replace(p, neutral="") for p in pictures], [replace(p, neutral="") for p in labels]))
     return max(ways, key=lambda way: len(pair_placed(*way)[0]))
 
 
-def _numbered(side: list[Placed], folders: list[str]) -> list[Placed]:
-    return [replace(p, neutral=_place_in(p.file, folders)) for p in side]
+def _listed(folders: SeveralFolders) -> list[tuple[str, list[str]]]:
+    """(split, folders) where a key names several folders at once, by split; [] where it does not."""
+    if isinstance(folders, list):
+        return [("", folders)]
+    given = folders.items() if isinstance(folders, dict) else ()
+    several = any(isinstance(own, list) for _, own in given)
+    return [(split, own if isinstance(own, list) else [own]) for split, own in sorted(given)] if several else []
+
+
+def _numbered(side: list[Placed], folders: list[tuple[str, list[str]]]) -> list[Placed]:
+    places = [folder for _, own in folders for folder in own]
+    return [replace(p, neutral=_place_in(p.file, places)) for p in side]
 
 
 def _place_in(file: PurePosixPath, folders: list[str]) -> str:
@@ -167,9 +186,8 @@ def with_ignore_masks(tree: Tree, found: Found, folders: Folders, source: Path) 
 
 
 def _middle(file: PurePosixPath, pattern: str) -> str | None:
-    """The part of a stem that the star of a pattern stands for."""
+    """The part of a stem that the first star of a pattern stands for; further ones stand for anything."""
     before, _, after = pattern.partition("*")
-    stem = file.stem
-    if len(stem) <= len(before) + len(after) or not (stem.startswith(before) and stem.endswith(after)):
-        return None
-    return stem[len(before) : len(stem) - len(after)]
+    rest = ".*".join(map(re.escape, after.split("*")))
+    match = re.fullmatch(f"{re.escape(before)}(.+){rest}", file.stem, re.DOTALL)
+    return match[1] if match else None

@@ -13,12 +13,15 @@ from pathlib import Path, PurePosixPath
 
 from denselab.data.item import FileLabels, Found, Item, LabelSource, NamedLabel
 from denselab.data.layouts.asking import (
+    JOINING,
     SeveralLabelFolders,
     ask_unnamed,
     choose,
     in_words,
     inner_pairs,
     no_pairs,
+    of_one_name,
+    parts_in_words,
     refuse_several_beside,
 )
 from denselab.data.layouts.endings import PEEKED, by_ending, is_label
@@ -27,6 +30,7 @@ from denselab.data.layouts.told_pairs import refuse_other_pairs, told_pairs
 from denselab.data.read.images import MAT_SUFFIX
 from denselab.data.read.name_records import names_of_tools
 from denselab.data.read.names import read_names
+from denselab.data.read.scan import read_contents
 from denselab.data.read.tree import LABEL_WORDS, Tree, folder_role, role_of_folders, words
 from denselab.data.read.yaml_text import in_yaml
 from denselab.errors import DataError
@@ -72,7 +76,7 @@ def found_pairs(
     told = _told(tree, sides[0], sides[1], layout)
     if not choices:
         return told or _of_inner(tree, images, labels, layout)
-    image_folder, label_folder, pairs, rule = choose(tree, choices)
+    image_folder, label_folder, pairs, rule = choose(tree, of_one_name(choices))
     refuse_several_beside(tree, pairs, {name: labels[name] for name in labels.keys() - {c[1] for c in choices}})
     first = pairs[0]
     notes = [f"paired {first[0].file.name} with {first[1].file.name}, and so on: {rule}"] if rule else []
@@ -176,16 +180,22 @@ def _number(stem: str) -> int:
 
 
 def _of_ending(tree: Tree, endings: Mapping[str, Pairs]) -> Found:
-    """The pairs of the only ending. Raises DataError for several, with a pattern for each."""
+    """The pairs of the only ending. Raises DataError for several, with a pattern for each and the way to join them."""
     if len(endings) == 1:
         pairs = next(iter(endings.values()))
         return found_pairs(tree, {"": [image for image, _ in pairs]}, {"": [label for _, label in pairs]})
+    files = [label.file for pairs in endings.values() for _, label in pairs]
+    shown = [read_contents(tree.path(pairs[0][1].file), clear=True) for pairs in endings.values()]
+    if all(one.clear and len(one.counts) == 1 for one in shown):  # layers that an editor saved
+        raise SeveralLabelFolders(parts_in_words(tree, files))
     ways = [
         f"`pattern: {in_yaml({'image': '*', 'mask': f'*{ending}'})}` ({in_words(tree, pairs)})"
         for ending, pairs in endings.items()
     ]
+    parts = f". Where each shows one class: {JOINING}" if all(len(one.counts) <= 2 for one in shown) else ""
     raise SeveralLabelFolders(
         f"{tree.root}: {len(ways)} files of each picture may be its labels; write in data.yaml {' or '.join(ways)}"
+        f"{parts}"
     )
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
+from denselab.data.read.loose_lists import BOTH
 from denselab.data.read.pairing import pair_stems
 from denselab.data.read.tree import folder_role, split_in_name, starts, words
 
@@ -25,9 +26,14 @@ def placed_in(file: PurePosixPath, split: str | None) -> Placed:
     return Placed(file, "", "", split)
 
 
+def _split_of(folder: str) -> str | None:
+    """The split that a folder is called by; what is both, trainval, trains until val is drawn from it."""
+    return split_in_name(folder) or ("train" if BOTH in words(folder) else None)
+
+
 def named_in(folder: str) -> str:
     """The name of a folder without its split: "train_masks" and "masks" are one kind of folder."""
-    return " ".join(word for word in words(folder) if split_in_name(word) is None) or folder
+    return " ".join(word for word in words(folder) if _split_of(word) is None) or folder
 
 
 def has_number(folder: str) -> bool:
@@ -43,7 +49,7 @@ def place(file: PurePosixPath, outermost: bool = False) -> tuple[str | None, Pla
     role, folder, split, above = None, "", None, ""
     neutral: list[str] = []
     for part in file.parts[:-1]:
-        part_role, part_split = folder_role(part), split_in_name(part)
+        part_role, part_split = folder_role(part), _split_of(part)
         if part_role is not None and not (outermost and role is not None):
             if role is not None and has_number(above):  # "Tile 1" is a part of the set
                 neutral.append(above)

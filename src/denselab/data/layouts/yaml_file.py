@@ -5,6 +5,7 @@ layout: folders                # try only this layout
 images: pictures               # folder of the pictures; or [a, b]; or {train: a, val: b}
 masks: annotations             # folder of the label files; or [a, b]; or {train: a, val: b}
 pattern: {image: "*_img", mask: "*_gt"}     # file names without suffix; * is what both share; or {train: {...}, ...}
+                               # a second * in that of pictures: several pictures of one label
 ignore_mask: fov               # folder of masks that are 0 where no label counts (field of view); or {train: a, val: b}
 annotations: instances.json    # COCO file, or csv of run lengths; or {train: a.json, val: b.json}
 boxes: boxes.json              # COCO file of boxes for pictures without a mask; or {train: a.json}

@@ -236,7 +236,9 @@ def _recognise_below(tree: Tree) -> tuple[Path, Found] | None:
         message = f"{tree.root}: holds {len(fits)} data sets; open one of them: {first_few(folders, 40)}"
         shared = PurePosixPath(commonpath(folders)).parts  # the folder that holds everything says nothing
         telling = any(tells_a_role(part) for f in folders for part in PurePosixPath(f).parts[len(shared) :])
-        more = differing_tables(tree, fits) or ("" if telling else together(tree, [found for _, found in fits]))
+        more = differing_tables(tree, fits)
+        if not more and not telling and (joining := together(tree, [found for _, found in fits])):
+            more = joining + _beside(tree, folders)
         raise SeveralDataSets(message + more, [below.root for below, _ in fits])
     below, found = fits[0]
     _refuse_labels_beside(tree, below)
@@ -248,15 +250,30 @@ def _recognise_below(tree: Tree) -> tuple[Path, Found] | None:
         f"the same pictures are labelled in several forms; {name} is used (pixels before shapes), "
         f"open {first_few(others)} for the others"
     )
-    return _found_below(tree, below, found, note)
+    return _found_below(tree, below, found, note, others)
 
 
-def _found_below(tree: Tree, below: Tree, found: Found, note: str = "") -> tuple[Path, Found]:
+def _found_below(
+    tree: Tree, below: Tree, found: Found, note: str = "", others: Sequence[str] = ()
+) -> tuple[Path, Found]:
     """Found in a sub-folder, with the names of the folder above, and a note of where it is."""
     name = below.root.relative_to(tree.root).as_posix()
     found = _with_names_above(tree, name, found)
     note = note or f"the data set is in {name}; a data.yaml for it goes there"
-    return below.root, replace(found, notes=(note, *found.notes))
+    beside = _beside(tree, [name, *others]).removeprefix("; ")
+    return below.root, replace(found, notes=(note, *filter(None, [beside]), *found.notes))
+
+
+def _beside(tree: Tree, folders: Sequence[str]) -> str:
+    """What is said of pictures that lie in none of these folders: non-landslide/ beside landslide/; else ""."""
+    roles = ((file, role_of_folders(file)) for file in tree.pictures if not any(map(file.is_relative_to, folders)))
+    beside = [file for file, role in roles if role == "image"]
+    if not beside:
+        return ""
+    return (
+        f"; {number_of(len(beside), 'picture')} elsewhere, not used ({first_few(beside, 2)}): where they show "
+        "none of the classes, give them labels of background to train on them"
+    )
 
 
 def _refuse_labels_beside(tree: Tree, below: Tree) -> None:
@@ -304,7 +321,7 @@ def _try_below(tree: Tree, depth: int) -> tuple[list[tuple[Tree, Found]], list[s
                 fits.append((Tree(root, ()), described))
                 continue
             found = _particular(below)
-            if found is None and any(folder_role(name) == "label" for name in below.top):
+            if found is None and _may_hold_both(folder, below):
                 found = find_folder(below)
         except DataError as error:
             refusals.append(_told_of(below, error))
@@ -317,6 +334,15 @@ def _try_below(tree: Tree, depth: int) -> tuple[list[tuple[Tree, Found]], list[s
             refusals += more
     fits.sort(key=lambda fit: (is_drawn(fit[1]), fit[0].root.as_posix()))
     return fits, refusals
+
+
+def _may_hold_both(folder: str, below: Tree) -> bool:
+    """Whether pictures and labels may lie in a folder: labels do, and where it is called by them, pictures too.
+
+    In TUFTS' Segmentation/ two folders of masks stand beside each other, and the radiographs are outside.
+    """
+    roles = {folder_role(name) for name in below.top}
+    return "label" in roles and (folder_role(folder) != "label" or "image" in roles)
 
 
 def _nothing(tree: Tree) -> str:

@@ -1,20 +1,23 @@
 """Several data sets in one folder: whether they are parts of one, and what is said of them where they are not."""
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from os.path import commonpath
 from pathlib import Path
+from typing import Any
 
 from denselab.data.item import FileLabels, Found
 from denselab.data.layouts.folder import find_folder
 from denselab.data.layouts.placing import has_number
-from denselab.data.read.tree import Tree, folder_role, split_in_name, words
+from denselab.data.read.tree import SPLITS, Tree, folder_role, split_in_name, words
 from denselab.data.read.yaml_text import in_yaml
 from denselab.errors import DataError
 from denselab.in_words import first_few
 
 BEGINNING = 2**16  # bytes of a picture that are compared
+COMPARED = 8  # names that several data sets have, of whose pictures the beginnings are compared
 VERSION_WORDS = frozenset(("v", "version", "fold", "split", "aug", "augmented", "copy", "release"))
 
 
@@ -74,22 +77,51 @@ def differing_tables(tree: Tree, fits: list[tuple[Tree, Found]]) -> str:
 
 
 def together(tree: Tree, found: list[Found]) -> str:
-    """The lines that join parts of one data set, which have a folder of pictures and one of labels each; else ""."""
-    pairs = [
-        (item.image.parent, item.source.path.parent)
-        for one in found
-        for item in one.items
-        if one.layout == "folders" and isinstance(item.source, FileLabels)
-    ]
+    """The lines that join parts of one data set, which have a folder of pictures and one of labels each, or in each
+    split; what is said of pictures that several of them have; else ""."""
     if _in_several_formats(found):
         return "; they have the same pictures in other formats"
-    sides = [sorted({_relative(tree, pair[side]) for pair in pairs}) for side in (0, 1)]
-    if len(pairs) < sum(len(one.items) for one in found) or [len(side) for side in sides] != [len(found)] * 2:
+    parts = [
+        {(i.split, i.image.parent, i.source.path.parent) for i in one.items if isinstance(i.source, FileLabels)}
+        for one in found
+        if one.layout == "folders"
+    ]
+    splits = [sorted((split for split, _, _ in part), key=str) for part in parts]
+    if len(parts) < len(found) or any(own != splits[0] or len(set(own)) < len(own) for own in splits):
         return ""
-    return (
-        f"; or, where they are parts of one, write in data.yaml `images: {in_yaml(sides[0])}` and "
-        f"`masks: {in_yaml(sides[1])}`"
+    listed = sorted({triple for part in parts for triple in part}, key=lambda triple: str(triple[1]))
+    lines = [f"`{key}: {in_yaml(_by_split(tree, listed, side))}`" for key, side in (("images", 1), ("masks", 2))]
+    doubles = _in_several(found)
+    told = (
+        f"; {first_few(_relative(tree, file) for file in doubles)} are the same picture: versions of one set, or "
+        "labels by several people. Where they are parts of one, leave each picture in one of them, and"
+        if doubles
+        else "; or, where they are parts of one,"
     )
+    return f"{told} write in data.yaml {' and '.join(lines)}"
+
+
+def _by_split(tree: Tree, listed: Sequence[tuple[Any, ...]], side: int) -> Any:
+    """The folders of one side as data.yaml has them: in a list, or in one for each split."""
+    of_split: dict[str | None, list[str]] = {split: [] for split in (None, *SPLITS)}
+    for triple in listed:
+        of_split[triple[0]].append(_relative(tree, triple[side]))
+    given = {split: folders for split, folders in of_split.items() if folders}
+    return given[None] if list(given) == [None] else given
+
+
+def _in_several(found: Sequence[Found]) -> list[Path]:
+    """A picture in the data sets that have it under one name, or []."""
+    files: dict[str, list[Path]] = defaultdict(list)
+    for one in found:
+        for stem, file in {item.image.stem: item.image for item in one.items}.items():
+            files[stem].append(file)
+    for same in [same for same in files.values() if len(same) > 1][:COMPARED]:
+        first = _beginning(same[0])
+        double = [file for file in same if _beginning(file) == first]
+        if len(double) > 1:
+            return double
+    return []
 
 
 def _in_several_formats(found: Sequence[Found]) -> bool:

@@ -15,7 +15,7 @@ from PIL import Image as PillowImage
 
 from denselab.data.read.brush import brush_mask
 from denselab.data.read.encodings import colour_codes
-from denselab.data.read.images import read_label_pixels
+from denselab.data.read.images import picture_mode, read_label_pixels
 from denselab.data.read.opening import MAX_PIXELS, decoded, open_picture
 from denselab.data.read.polygons import (
     Points,
@@ -30,6 +30,7 @@ from denselab.data.read.polygons import (
     runs_of_text,
     starts_mask,
 )
+from denselab.data.read.transparent import MODES, transparent
 from denselab.errors import DataError
 
 LINE_WIDTH = 10.0  # labelme's own converter draws lines this wide (labelme/utils/shape.py, shape_to_mask)
@@ -265,10 +266,20 @@ class PanopticLabels:
 
 
 def two_valued_mask(path: Path) -> NDArray[np.bool_]:
-    """(H, W) mask of a two-valued picture file, 0/1 or 0/255. Raises DataError where it cannot be read."""
+    """(H, W) mask of a two-valued picture file, 0/1 or 0/255.
+
+    Of a layer that an editor saved, clear around what it shows, what is not clear. Raises DataError where it cannot be
+    read.
+    """
     pixels = read_label_pixels(path)
     grey = pixels.max(axis=2) if pixels.ndim == 3 else pixels
-    return np.asarray(grey >= 128 if grey.max(initial=0) > 1 else grey > 0)
+    mask = np.asarray(grey >= 128 if grey.max(initial=0) > 1 else grey > 0)
+    mode = picture_mode(path)
+    clear = transparent(path, mode) if mode in MODES else None
+    if clear is None:
+        return mask
+    drawn = set(grey[~clear].tolist())
+    return mask & ~clear if 0 in drawn and len(drawn) == 2 else ~clear
 
 
 def _two_valued(path: Path, size: Size) -> NDArray[np.bool_]:
