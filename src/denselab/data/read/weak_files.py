@@ -125,7 +125,11 @@ def _marked(header: Sequence[str], row: Sequence[str]) -> list[str]:
 
 
 class Pictures:
-    """The pictures of a tree by name: with folders, without, with and without suffix."""
+    """The pictures of a tree by name: with folders, without, with and without suffix.
+
+    Stricter than NamedPictures of the layouts: a name that is not found is passed over here, and what is merely like it
+    would get the tags of another picture.
+    """
 
     def __init__(self, tree: Tree) -> None:
         self._root = tree.root
