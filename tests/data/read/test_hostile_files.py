@@ -290,6 +290,17 @@ def test_results_do_not_go_into_data_of_well_known_layouts(tmp_path: Path, files
     refuse_inside_data(tmp_path / "out")
 
 
+def test_a_folder_beside_a_data_set_is_not_in_it(tmp_path: Path) -> None:
+    """A set of one folder a picture made its neighbours refused, too, where its name had the word of a split."""
+    for name in ("00ae", "0bb1"):
+        (tmp_path / f"test of scans/{name}/masks").mkdir(parents=True)
+        (tmp_path / f"test of scans/{name}/images").mkdir()
+        (tmp_path / f"test of scans/{name}/images/{name}.png").touch()
+    refuse_inside_data(tmp_path / "out")
+    with pytest.raises(ConfigError, match="lies inside the data set"):
+        refuse_inside_data(tmp_path / "test of scans/out")
+
+
 def test_a_folder_of_data_sets_is_no_data_set(tmp_path: Path) -> None:
     write_pairs(tmp_path / "camvid")
     refuse_inside_data(tmp_path / "out")

@@ -42,7 +42,14 @@ def _looks_like_data(folder: Path) -> bool:
     splits = [path for path in folders if split_in_name(path.name) == path.name]
     if any(map(_has_both, (folder, *splits))) or any(map(_is_annotated, splits)):
         return True
-    return any(map(_has_one_for_each, (folder, *(path for path in folders if split_in_name(path.name)))))
+    return any(map(_has_one_for_each, (folder, *(path for path in folders if _is_part(path.name)))))
+
+
+def _is_part(name: str) -> bool:
+    """Whether a folder is called by a split alone, or as DSB2018's stage1_train; `test of scans` is not."""
+    return split_in_name(name) is not None and all(
+        word in SPLIT_WORDS or word == "stage" or word.isdigit() for word in words(name)
+    )
 
 
 def _has_one_for_each(place: Path) -> bool:
