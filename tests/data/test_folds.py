@@ -84,16 +84,17 @@ def test_folds_of_other_data_are_refused(tiny_data: Dataset) -> None:
 
 def test_folders_of_splits_are_no_sequences() -> None:
     """Numbered pictures in train/ and val/ once counted as two videos, so that only two folds were possible."""
-    path = Path("nowhere.png")
     names = [f"images/{split}/{number:04}" for split in ("train", "val") for number in range(4)]
-    items = in_sequences([Item(name, path, FileLabels(path), "train", sequence_of(name)) for name in names])
+
+    def item(name: str, group: str) -> Item:
+        return Item(name, Path(f"{name}.jpg"), FileLabels(Path(f"{name}.png")), "train", group)
+
+    items = in_sequences([item(name, sequence_of(name)) for name in names])
     assert len({item.group for item in items}) == 8
     videos = [f"{split}/clip{clip}_{number:04}" for split in ("train", "val") for clip in "ab" for number in range(3)]
-    items = in_sequences([Item(name, path, FileLabels(path), "train") for name in videos])
+    items = in_sequences([item(name, "") for name in videos])
     assert {item.group for item in items} == {"clipa", "clipb"}
-    own = in_sequences(
-        [Item(name, path, FileLabels(path), "train", f"patient {i // 2}") for i, name in enumerate(names)]
-    )
+    own = in_sequences([item(name, f"patient {i // 2}") for i, name in enumerate(names)])
     assert [item.group for item in own] == [f"patient {i // 2}" for i in range(8)]
 
 

@@ -419,6 +419,24 @@ def two_ways_of_calling(d: Folder) -> None:
         d.label(f"masks/{name}_label{'Train' * (number % 2)}Ids.png", HALF)
 
 
+def exposures(d: Folder) -> None:
+    for scene in "abcd":
+        d.label(f"masks/{scene}.png", HALF)
+        for end in ("ev0", "ev+2"):
+            d.photo(f"images/{scene}_{end}.png")
+
+
+def two_labelled_dates(d: Folder) -> None:
+    for date in (1, 2):
+        d.pairs(images=f"im{date}", masks=f"label{date}")
+
+
+def manuscripts(d: Folder) -> None:
+    for part in ("CB55", "CS18"):
+        for split in ("training", "validation"):
+            d.pairs(names="ab", images=f"{part}/img/{split}", masks=f"{part}/gt/{split}")
+
+
 def numbered_parts(d: Folder) -> None:
     for part in (1, 2):
         d.pairs(names=("ab", "cd")[part - 1], images=f"images_part{part}", masks=f"masks_part{part}")
@@ -497,10 +515,10 @@ CASES: tuple[tuple[Callable[[Folder], None], int], ...] = (
     (one_class_beside_unlabelled, 1), (lone_marker, 2), (counting_otherwise, 2), (two_names_files, 2),
     (a_shared_colour, 2), (labels_within_labels, 2), (transparent_background, 1), (thermal, 3),
     (masks_of_two_tools, 2), (ids_and_masks, 2), (shuffled_palettes, 2), (soft_colours, 1), (soft_greys, 1),
-    (names_without_the_background, 1), (ids_times_255, 2), (two_readers, 2), (two_ways_of_calling, 2),
+    (names_without_the_background, 1), (ids_times_255, 2), (two_readers, 2), (two_ways_of_calling, 3),
     (numbered_parts, 3), (masks_in_another_language, 1), (a_folder_for_each_class, 1), (colours_of_objects, 2),
     (objects_of_classes, 2), (runs_of_coco_along_rows, 2), (two_dates, 2), (a_few_objects, 2), (numbers_beside_red, 2),
-    (endings_of_both, 2), (copies_outside, 2),
+    (endings_of_both, 2), (copies_outside, 2), (exposures, 3), (two_labelled_dates, 3), (manuscripts, 1),
 )  # fmt: skip
 
 

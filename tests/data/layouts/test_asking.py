@@ -375,3 +375,16 @@ def test_labels_with_the_letters_of_who_drew_them_are_taken_by_one_line(save, ph
     write("data.yaml", ticked(asked)[-1])
     data = open_dataset(tmp_path)
     assert [data.read_labels(item).tolist()[0][2] for item in data.items] == [0, 1, 2, 3]
+
+
+def test_a_line_that_would_not_take_all_is_not_offered(save, photo, write, tmp_path):
+    """`*_*` of a_1_2 means the label a_1."""
+    for scene in "ab":
+        save(f"masks/{scene}.png", IDS)
+        for end in ("1_2", "3_4"):
+            save(f"images/{scene}_{end}.jpg", photo(1, 3, ord(scene) + len(end)))
+    with pytest.raises(DataError, match=r"Write pairs\.csv, .* to give the label to all of them; or, to take") as asked:
+        open_dataset(tmp_path)
+    for line in ticked(asked)[1:]:
+        write("data.yaml", line)
+        assert len(open_dataset(tmp_path).items) == 2

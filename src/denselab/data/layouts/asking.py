@@ -226,7 +226,8 @@ def _in_several_ways(tree: Tree, ends: Sequence[tuple[tuple[str, str], Pairs]], 
     """What is asked where labels have several endings, with the line that takes all where no picture has two."""
     images = [image.file for _, pairs in ends for image, _ in pairs]
     mark = shared_start([mask for (_, mask), _ in ends])
-    each = mark and len(set(images)) == len(images) and not any(image for (image, _), _ in ends)
+    last = all(mask.file.stem.rfind(mark) == len(image.file.stem) for _, pairs in ends for image, mask in pairs)
+    each = mark and last and len(set(images)) == len(images)
     return (
         f"{tree.root}: the labels are called in {len(ends)} ways, and may be numbered in as many; write in data.yaml "
         f"which of them count: {' or '.join(patterns)}"
@@ -307,11 +308,17 @@ def _ask_shared(tree: Tree, images: Sequence[Placed], labels: Sequence[Placed]) 
         return
     one = [f"{_pattern(ending, word)} ({in_words(tree, own)})" for ending, own in sorted(found.items()) if len(own) > 1]
     mark = shared_start(list(found)).rstrip("0123456789") or min(found)[0]
+    last = all(p.file.stem.rfind(mark) == len(p.file.stem) - len(end) for end, own in found.items() for p, _ in own)
+    way = (
+        f"Write in data.yaml {_pattern(f'{mark}*', word)}"
+        if last
+        else "Write pairs.csv, with a line `PICTURE,LABEL` for each,"
+    )
     each = f"to take one picture of each, {' or '.join(one)}" if 0 < len(one) <= MOST_ENDINGS else ""
     raise SeveralWays(
         f"{tree.root}: {number_of(len(pairs), 'picture')} are called by a label and more, several for each "
-        f"({first_few((image.file for image, _ in pairs), 2)}): exposures or views of one thing. Write in data.yaml "
-        f"{_pattern(f'{mark}*', word)} to give the label to all of them{'; or, ' * bool(each)}{each}"
+        f"({first_few((image.file for image, _ in pairs), 2)}): exposures or views of one thing. "
+        f"{way} to give the label to all of them{'; or, ' * bool(each)}{each}"
     )
 
 
