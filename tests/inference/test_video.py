@@ -247,6 +247,25 @@ def test_a_folder_of_frames(engine: TorchEngine, tmp_path: Path) -> None:
     assert told["flicker"]["after"]["in_place"] <= told["flicker"]["before"]["in_place"]
 
 
+def test_a_frames_labels_that_somebody_changed_are_kept(
+    engine: TorchEngine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(2):
+        PILImage.fromarray(scene(number)).save(tmp_path / "in" / f"{number}.png")
+    sources, _ = find_sources([str(tmp_path / "in")])
+    job, labels = job_for(engine, tmp_path / "out"), tmp_path / "out" / "labels" / "0.png"
+    predict_frames(job, sources, MEAN, quiet=True)
+    PILImage.fromarray(scene(3)).save(labels)
+    mine = labels.read_bytes()
+    results, _ = predict_frames(job, sources, MEAN, quiet=True)
+    assert [result.already for result in results] == [True, False]
+    assert "1 label map changed since predicted, and kept" in capsys.readouterr().err
+    assert labels.read_bytes() == mine
+    predict_frames(replace(job, redo=True), sources, MEAN, quiet=True)
+    assert labels.read_bytes() != mine
+
+
 @pytest.mark.parametrize("at", ["reading", "labels"])
 def test_a_frame_that_memory_runs_out_on_stops_no_other(
     engine: TorchEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str
