@@ -22,8 +22,8 @@ def test_validations_that_get_faster_are_not_made_up_for(monkeypatch: pytest.Mon
     monkeypatch.setattr(Budget, "progress", lambda budget, step: step / 80)
     budget = Budget(None, 600.0, validations=8, validation_seconds=6.0)
     session: Any = SimpleNamespace(accelerator=SimpleNamespace(num_processes=1), budget=budget, state=RunState())
-    job: Any = SimpleNamespace(config=SimpleNamespace(patience=0))
+    job: Any = SimpleNamespace()
     for step in range(80):
         session.state.step = step
-        assert loop._validate_if_due(job, session) == ""
+        loop._validate_if_due(job, session)
     assert made == [10, 40, 50, 60, 70]

@@ -81,7 +81,8 @@ def train(job: Job, session: Session) -> str:
         settle_weak_labels(job, session)
         for batches in _steps_of_epoch(job, session):
             _step(job, session, batches)
-            finished = _validate_if_due(job, session) or _finished(job, session)
+            _validate_if_due(job, session)
+            finished = _finished(job, session)
             if finished:
                 break
             # no kept network without a state, unless that is a good part of a short run
@@ -195,20 +196,15 @@ def _step(job: Job, session: Session, batches: list[Batch]) -> None:
         session.records.metric("step", **values, loss=loss, lr=lr, images_per_second=rate)
 
 
-def _validate_if_due(job: Job, session: Session) -> str:
-    """Validate if a validation is due; returns "early stopping" where mIoU has not risen for long enough, else "".
-
-    The last validation, after all steps, is made by `train`.
-    """
+def _validate_if_due(job: Job, session: Session) -> None:
+    """Validate if a validation is due. The last one, after all steps, is made by `train`."""
     progress = _agreed(session, session.budget.progress(session.state.step))
     due = session.budget.validations_due(progress)
     if due <= session.state.validations or progress >= 1.0:
-        return ""
+        return
     validate_and_keep(job, session)
     # of how many it is one depends on what it took: those that more of them would have had by now are not made up for
     session.state.validations = session.budget.validations_due(progress)
-    patience = job.config.patience
-    return "early stopping" if patience and session.state.without_gain >= patience else ""
 
 
 def validate_and_keep(job: Job, session: Session) -> Validation:
