@@ -26,7 +26,7 @@ def test_no_sequence_is_on_both_sides_of_a_fold(folds: int, seed: int, tmp_path:
     path = tmp_path / "missing.png"
     frames = [f"clip{clip}_{frame:03}" for clip in range(7) for frame in range(clip + 1)]
     names = [f"{split}/{frame}" for frame in frames for split in ("train", "val")]
-    items = tuple(Item(name, path, FileLabels(path), name.split("/")[0]) for name in names)
+    items = tuple(Item(name, path, FileLabels(tmp_path / f"{name}.png"), name.split("/")[0]) for name in names)
     dataset = Dataset(tmp_path, "test", "index", SPACE, items)
     data, held = Data(dataset, folds_of(dataset, folds, seed)), []
     for fold in range(folds):
