@@ -14,7 +14,7 @@ from denselab.config import make_settings
 from denselab.models.unet import UNet, UNetCore
 from denselab.neighbours import Reading
 from denselab.training import trial
-from denselab.training.recipe import PASSES_WANTED, Facts, choose_recipe
+from denselab.training.recipe import STEPS_WANTED, Facts, choose_recipe
 from denselab.training.trial import LEAST_ALONE, MOST_STEPS, Step, Trial, step_between, summed, try_steps
 
 CORES = 2
@@ -63,8 +63,8 @@ def tried_on(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Trial:
 
 
 def size_of(each: float) -> tuple[int, int]:
-    """The picture size of ten minutes where a picture takes so many times what just reaches the wanted passes."""
-    rate = PASSES_WANTED * STREETS.pictures / 600 * 0.05 / each
+    """The picture size of ten minutes where a picture takes so many times what just reaches the wanted steps."""
+    rate = STEPS_WANTED * 8 / 600 * 0.05 / each
     return choose_recipe(make_settings({"data": "d", "time": "10m"}), STREETS, rate)[0].imgsz
 
 

@@ -32,8 +32,11 @@ CPU_AREA, GPU_AREA = 192 * 256, 512 * 512  # most pixels of a crop in a run with
 AREA_STEP = 2**0.5
 WIDE_SCORES = 10_000  # inputs of a score: most networks have 64 to 4,096, DeepLab v2 on ResNet-101 18,432
 NARROW_SCORES = 128  # up to which a network without batch normalisation stands ten times the rate: U-Net's have 64
-PASSES_WANTED = 20  # epochs that a timed run from scratch should reach: crops are as large as that allows (docs/log.md)
-TUNING_PASSES, TUNING_STEPS = 12, 100  # the same for ImageNet weights: what they need less of goes into larger crops
+# Crops of a timed run are as large as leaves it so many steps, and beyond WORTH_AREA so many epochs, of which ImageNet
+# weights need less: a minute of 367 pictures learns more from crops of that size than from a tenth of it in more passes
+# (docs/log.md).
+STEPS_WANTED, WORTH_AREA = 100, CPU_AREA * AREA_STEP**2
+PASSES_WANTED, TUNING_PASSES = 20, 12
 # Of an encoder with ImageNet weights, against the new layers (docs/benchmarks.md, docs/log.md).
 ENCODER_RATES = {"muon": 0.05, "adamw": 0.2, "sgd": 0.2}
 TOLD = {"muon": "Muon", "adamw": "AdamW", "sgd": "SGD"}
@@ -233,11 +236,21 @@ def _affordable(settings: Settings, facts: Facts, pictures_per_second: float | N
         return CPU_AREA, "about 192x256 pixels: what a CPU trains at a useful rate"
     left = max(settings.time - facts.spent, LEAST_LEFT * settings.time)
     seen = CPU_AREA * pictures_per_second * left  # pixels that the run can look at
-    step = round(math.log(seen / _wanted_pictures(settings, facts) / CPU_AREA, AREA_STEP))
-    area = min(max(CPU_AREA * AREA_STEP**step, SMALLEST_AREA), GPU_AREA)
-    if area == SMALLEST_AREA:
-        return area, f"the smallest that is taken: the time is short for {facts.pictures} pictures"
-    return area, f"larger ones would leave too few passes over {facts.pictures} pictures in the time"
+    fine = facts.detail is not None and facts.detail.pixels > CPU_AREA  # such pictures keep their size anyway
+    passes = TUNING_PASSES if facts.pretrained and not fine else PASSES_WANTED
+    by_passes = _stepped(seen / (passes * facts.pictures))
+    by_steps = _stepped(seen / (STEPS_WANTED * (settings.batch or _cpu_batch(facts))))
+    area = min(by_steps, max(by_passes, WORTH_AREA))
+    if area <= SMALLEST_AREA:
+        return SMALLEST_AREA, f"the smallest that is taken: the time is short for {facts.pictures} pictures"
+    if area == by_steps:
+        return min(area, GPU_AREA), f"larger ones would leave fewer than {STEPS_WANTED} steps in the time"
+    return min(area, GPU_AREA), f"larger ones would leave too few passes over {facts.pictures} pictures in the time"
+
+
+def _stepped(area: float) -> float:
+    """The area nearest to `area` among CPU_AREA times powers of AREA_STEP."""
+    return CPU_AREA * AREA_STEP ** round(math.log(area / CPU_AREA, AREA_STEP))
 
 
 def _why_finer(facts: Facts, largest: float) -> str:
@@ -249,15 +262,6 @@ def _why_finer(facts: Facts, largest: float) -> str:
         return f"smaller, {name!r} {lost}; {kept:.2f} is left at this one"
     height, width = (round(side * factor) for side in facts.size)
     return f"{name!r} needs {height}x{width}, which `imgsz` sets; this is {LARGEST}"
-
-
-def _wanted_pictures(settings: Settings, facts: Facts) -> int:
-    """How many crops a timed run should see."""
-    if not facts.pretrained:
-        return PASSES_WANTED * facts.pictures
-    fine = facts.detail is not None and facts.detail.pixels > CPU_AREA  # such pictures keep their size anyway
-    passes = PASSES_WANTED if fine else TUNING_PASSES
-    return max(passes * facts.pictures, TUNING_STEPS * (settings.batch or _cpu_batch(facts)))
 
 
 def _cpu_batch(facts: Facts) -> int:
