@@ -19,7 +19,6 @@ from denselab.data.layouts.asking import (
     choose,
     in_words,
     inner_pairs,
-    no_pairs,
     of_one_name,
     parts_in_words,
     refuse_several_beside,
@@ -27,6 +26,7 @@ from denselab.data.layouts.asking import (
 from denselab.data.layouts.endings import PEEKED, by_ending, is_label
 from denselab.data.layouts.placing import Pairs, Placed, has_number, pair_placed, place
 from denselab.data.layouts.told_pairs import refuse_other_pairs, told_pairs
+from denselab.data.layouts.unpaired import no_pairs
 from denselab.data.read.images import MAT_SUFFIX
 from denselab.data.read.name_records import names_of_tools
 from denselab.data.read.names import read_names
