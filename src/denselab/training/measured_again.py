@@ -62,6 +62,7 @@ def _measure_again(job: Job, session: Session, changed: str) -> None:
     measured = [(engine, _scores(job, session, engine)) for engine in engines]
     best, lowest = max(measured, key=lambda m: m[1]["miou"]), min(measured, key=lambda m: m[1]["val_loss"])
     state.best_miou, state.best_loss = best[1], lowest[1]
+    state.without_gain = 0  # `patience` counted validations that are compared no longer
     if session.accelerator.is_main_process:
         for folder, (engine, entry) in ((MODEL, best), (MODEL_BEST_LOSS, lowest)):
             save_engine(replace(engine, spec=replace(engine.spec, scores=entry)), job.run / folder)
