@@ -193,7 +193,7 @@ def test_a_label_map_that_somebody_changed_is_kept(
     mine = labels.read_bytes()
     capsys.readouterr()
     assert predicted_by(engine, pictures, out, manifest=out / "manifest.csv") == ([True] * 3, 0)
-    assert f"1 label map changed since predicted, and kept: {labels}; `redo` predicts" in capsys.readouterr().err
+    assert f"1 result changed since predicted, and kept: {labels}; `redo` predicts" in capsys.readouterr().err
     with (out / "manifest.csv").open() as file:
         rows = {Path(row["file"]).name: row for row in csv.DictReader(file)}
     assert [rows[name]["share red"] for name in ("a.png", "b.png")] == ["", "0.0"], "not as the network saw it"
@@ -360,6 +360,34 @@ def test_a_georeferenced_picture_gives_a_geotiff_and_polygons(engine: TorchEngin
     assert {f["properties"]["class"] for f in features} == {"ground", "red"}
     xs = [x for f in features for x, _ in f["geometry"]["coordinates"][0]]
     assert (min(xs), max(xs)) == pytest.approx((7.0, 10.0))
+
+
+@pytest.mark.parametrize("which", ["a.geojson", "out/geotiff/a.tif"])
+def test_polygons_and_a_geotiff_that_somebody_changed_are_kept(
+    engine: TorchEngine, tmp_path: Path, capsys: pytest.CaptureFixture[str], which: str
+) -> None:
+    """Corrected in a geographic information system, they were replaced by the next model without a word."""
+    tifffile.imwrite(
+        tmp_path / "a.tif", np.zeros((20, 30, 3), np.uint8), photometric="rgb", extratags=(*DEGREES, WGS84)
+    )
+    sources, _ = find_sources([str(tmp_path / "a.tif")])
+
+    def predict(model: str, **options: Any) -> bool:
+        place = LocalPlace(tmp_path / "out")
+        job = Job(plan_for(engine), place, polygons=tmp_path / "a.geojson", model=model, **options)
+        results, _ = predict_files(job, sources, quiet=True)
+        return results[0].already
+
+    assert [predict("m"), predict("m"), predict("another")] == [False, True, False], "as they were written"
+    path = tmp_path / which
+    mine = path.read_bytes().replace(b"ground", b"meadow") if path.suffix == ".geojson" else path.read_bytes() + b"more"
+    path.write_bytes(mine)
+    capsys.readouterr()
+    assert predict("a third")
+    assert f"1 result changed since predicted, and kept: {path}; `redo` predicts" in capsys.readouterr().err
+    assert path.read_bytes() == mine
+    assert not predict("a third", redo=True)
+    assert path.read_bytes() != mine
 
 
 @pytest.mark.parametrize("spectral", [False, True], ids=["RGB", "bands"])

@@ -260,7 +260,7 @@ def test_a_frames_labels_that_somebody_changed_are_kept(
     mine = labels.read_bytes()
     results, _ = predict_frames(job, sources, MEAN, quiet=True)
     assert [result.already for result in results] == [True, False]
-    assert "1 label map changed since predicted, and kept" in capsys.readouterr().err
+    assert "1 result changed since predicted, and kept" in capsys.readouterr().err
     assert labels.read_bytes() == mine
     predict_frames(replace(job, redo=True), sources, MEAN, quiet=True)
     assert labels.read_bytes() != mine

@@ -30,12 +30,12 @@ from denselab.inference.ahead import read_ahead
 from denselab.inference.claims import Claims
 from denselab.inference.geographic import write_geographic
 from denselab.inference.geotiff import read_georeference
-from denselab.inference.huge import geotiff_path, huge_rows, predict_rows
+from denselab.inference.huge import huge_rows, predict_rows
 from denselab.inference.inputs import Held, Skipped, Source, image_id, skipped_for
 from denselab.inference.job import Job, other_version, tell_other_version, warn_of_changes
 from denselab.inference.manifest import RECORDS, Records, write_manifest
 from denselab.inference.plan import Plan
-from denselab.inference.prediction import TABLE, Prediction, write_table
+from denselab.inference.prediction import TABLE, Prediction, geotiff_path, write_table
 from denselab.inference.reduced import REDUCED, reduction, warn_of_reduction
 from denselab.inference.replacing import is_label_table, refuse_existing, refuse_replacing, require_there
 from denselab.inference.results import Result, class_shares, shares_of, shares_of_file
@@ -63,13 +63,13 @@ class Opened:
 
     predict: gives what came out, or computes it now; None: it was done before.
     other: the version that made the result that is there, where nothing else is wrong with it.
-    changed: whether somebody changed the label PNG that is there; it is kept, and `mark` is a digest of it.
+    changed: results that somebody changed; all of this picture is kept, and `mark` is a digest of the first.
     """
 
     mark: str
     predict: Callable[[], Ready] | None
     other: str = ""
-    changed: bool = False
+    changed: tuple[Path, ...] = ()
 
 
 def predict_files(
@@ -160,7 +160,7 @@ class Worker:
         self.to_look_at = HEADERS if given.white is None and given.bands is None else 0  # for more than 8 bits
         self.deep = ""  # a picture of more bits than those of the training
         self.older: set[str] = set()  # folders with results of predictions that were replaced
-        self.changed: list[PurePosixPath] = []  # whose label PNGs are kept, since somebody changed them
+        self.changed: list[Path] = []  # results that are kept, since somebody changed them
 
     def work(self, sources: Iterable[Source]) -> None:
         """Predict all sources; those that another process has claimed are looked at again at the end."""
@@ -215,10 +215,10 @@ class Worker:
             mark = self.job.mark(path)
             if self.job.is_done(source.stem, mark, found):
                 return Opened(mark, None)
-            if change := self.job.change(source.stem):
+            if changed := self.job.changed(source.stem):
                 if self.job.submission is not None:
-                    raise DataError(f"{self.job.named(source.stem)['labels']}: {CHANGED}")
-                return Opened(change, None, changed=True)
+                    raise DataError(f"{self.job.place.shown(next(iter(changed)))}: {CHANGED}")
+                return Opened(next(iter(changed.values())), None, changed=tuple(changed))
             rows = huge_rows(path) if self.job.by_rows and path is source.path else None
             picture = source.read_at(path, self.job.plan.spec.preprocessing) if rows is None else rows
         except BaseException:
@@ -300,8 +300,7 @@ class Worker:
 
     def _tell_done(self, source: Source, opened: Opened) -> None:
         job, mark = self.job, opened.mark
-        if opened.changed:
-            self.changed.append(source.stem)
+        self.changed += opened.changed
         unrecorded = self.records is not None and (str(source.stem), mark) not in self.records
         size, shares = None, dict[str, float]()
         if (unrecorded or self.telling) and not opened.changed:  # what was made of it may be no label map

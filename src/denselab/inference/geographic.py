@@ -10,9 +10,10 @@ from denselab.data.read.rows import open_rows
 from denselab.data.read.spectral import SpectralBands, no_data
 from denselab.inference.geojson import write_polygons
 from denselab.inference.geotiff import longitude_latitude, read_georeference
-from denselab.inference.huge import geotiff_path, with_gaps, write_geotiff
+from denselab.inference.huge import with_gaps, write_geotiff
 from denselab.inference.inputs import Source
 from denselab.inference.job import Job, polygons_path
+from denselab.inference.prediction import geotiff_path
 from denselab.types import LabelMap
 
 logger = logging.getLogger(__name__)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from denselab.files import replaced, to_json
+from denselab.inference.marks import JSON_SEAL, seal
 from denselab.inference.outlines import OUTSIDE, Outline, Points, outlines
 from denselab.inference.prediction import file_table
 from denselab.labels import LabelSpace
@@ -42,16 +43,18 @@ def write_polygons(
     """
     ids = file_table(space)
     count = 0
-    with replaced(path) as fresh, fresh.open("w", encoding="utf-8") as file:
-        file.write('{"type": "FeatureCollection", "features": [')
-        known = (one for one in outlines(bands, nodata=nodata) if OUTSIDE < one.label < space.num_classes)
-        for label, rings in _placed(known, place):
-            properties = {"id": int(ids[label]), "class": space.names[label], "picture": picture}
-            geometry = {"type": "Polygon", "coordinates": rings}
-            feature = {"type": "Feature", "properties": properties, "geometry": geometry}
-            file.write((",\n" if count else "\n") + to_json(feature, indent=None))
-            count += 1
-        file.write("\n]}\n")
+    with replaced(path) as fresh:
+        with fresh.open("w", encoding="utf-8") as file:
+            file.write('{"type": "FeatureCollection", "features": [')
+            known = (one for one in outlines(bands, nodata=nodata) if OUTSIDE < one.label < space.num_classes)
+            for label, rings in _placed(known, place):
+                properties = {"id": int(ids[label]), "class": space.names[label], "picture": picture}
+                geometry = {"type": "Polygon", "coordinates": rings}
+                feature = {"type": "Feature", "properties": properties, "geometry": geometry}
+                file.write((",\n" if count else "\n") + to_json(feature, indent=None))
+                count += 1
+            file.write("\n]")
+        seal(fresh, JSON_SEAL)
     return count
 
 

@@ -18,6 +18,7 @@ from denselab.data.read.tiff import GDAL_NODATA, TIFF_SUFFIXES
 from denselab.data.read.tiff_pages import opened_tiff
 from denselab.errors import DataError, MissingExtra, install
 from denselab.files import replaced
+from denselab.inference.marks import TIFF_SEAL, seal
 from denselab.inference.prediction import file_palette, file_table
 from denselab.labels import LabelSpace
 from denselab.types import LabelMap
@@ -170,18 +171,20 @@ def write_label_tiff(
     tags = [_tag(code, value) for code, value in reference.tags.items()]
     if nodata is not None:
         tags.append((GDAL_NODATA, "s", 0, str(nodata), True))
-    with replaced(path) as fresh, tifffile.TiffWriter(fresh, bigtiff=size[0] * size[1] * table.itemsize > BIG) as file:
-        file.write(
-            _tiles(bands, size, table.dtype),
-            shape=size,
-            dtype=table.dtype,
-            tile=(TILE, TILE),
-            compression="zlib",
-            extratags=tags,
-            metadata=None,
-            software="DenseLab",
-            **more,
-        )
+    with replaced(path) as fresh:
+        with tifffile.TiffWriter(fresh, bigtiff=size[0] * size[1] * table.itemsize > BIG) as file:
+            file.write(
+                _tiles(bands, size, table.dtype),
+                shape=size,
+                dtype=table.dtype,
+                tile=(TILE, TILE),
+                compression="zlib",
+                extratags=tags,
+                metadata=None,
+                software="DenseLab",
+                **more,
+            )
+        seal(fresh, TIFF_SEAL)
 
 
 def _tag(code: int, value: Any) -> tuple[int, str, int, Any, bool]:

@@ -36,7 +36,7 @@ from denselab.inference.geotiff import (
 )
 from denselab.inference.label_png import write_label_png
 from denselab.inference.plan import Plan
-from denselab.inference.prediction import file_table
+from denselab.inference.prediction import file_table, geotiff_path
 from denselab.labels import LabelSpace
 from denselab.types import Image, LabelMap
 from denselab.visualize import overlay, write_jpeg
@@ -160,11 +160,6 @@ def write_results(
     counts = np.zeros(space.num_classes, np.int64)
     write_label_png(targets["labels"], _counted(store, space, counts), store.size, space, mark)
     return counts
-
-
-def geotiff_path(out: Path, stem: PurePosixPath) -> Path:
-    """Where the label map of a georeferenced picture goes."""
-    return out / "geotiff" / f"{stem}.tif"
 
 
 def write_geotiff(

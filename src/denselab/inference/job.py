@@ -17,9 +17,9 @@ from denselab.files import sha256_of
 from denselab.folders import MANIFEST
 from denselab.in_words import first_few, number_of
 from denselab.inference.bands import goes_by_rows
-from denselab.inference.marks import change_of, read_mark
+from denselab.inference.marks import change_of, edited, read_mark
 from denselab.inference.plan import Plan
-from denselab.inference.prediction import ProbsFormat, result_paths
+from denselab.inference.prediction import ProbsFormat, geotiff_path, result_paths
 from denselab.inference.stores import LocalPlace
 from denselab.inference.submission import Submission
 
@@ -103,9 +103,16 @@ class Job:
         """The mark of the label PNG that is there; "" without one."""
         return self.place.ask(self.targets(stem)["labels"], read_mark)
 
-    def change(self, stem: PurePosixPath) -> str:
-        """A digest of a label PNG that somebody changed since it was written, which is kept; "" where none was."""
-        return "" if self.redo else self.place.ask(self.targets(stem)["labels"], change_of)
+    def changed(self, stem: PurePosixPath) -> dict[Path, str]:
+        """Digests, by path, of the results of a picture that somebody changed since; such a picture is kept."""
+        if self.redo:
+            return {}
+        targets = self.targets(stem)
+        asked = {targets["labels"]: change_of, geotiff_path(self.out, stem): edited}
+        if "polygons" in targets:
+            asked[targets["polygons"]] = edited
+        found = {path: self.place.ask(path, question) for path, question in asked.items()}
+        return {path: digest for path, digest in found.items() if digest}
 
     def is_done(self, stem: PurePosixPath, mark: str, found: str) -> bool:
         """Whether all results of a picture are there, made from just this. found: the mark of the label PNG there."""
@@ -140,12 +147,12 @@ def tell_other_version(who: str) -> None:
     logger.info(f"results of {who} are predicted again, since this is DenseLab {__version__}")
 
 
-def warn_of_changes(job: Job, stems: Sequence[PurePosixPath]) -> None:
-    """Say which label maps are kept since somebody changed them; nothing where there are none."""
-    if stems:
-        names = first_few(job.place.shown(job.targets(stem)["labels"]) for stem in stems)
+def warn_of_changes(job: Job, paths: Sequence[Path]) -> None:
+    """Say which results are kept since somebody changed them; nothing where there are none."""
+    if paths:
+        names = first_few(job.place.shown(path) for path in paths)
         logger.warning(
-            f"warning: {number_of(len(stems), 'label map')} changed since predicted, and kept: {names}; "
+            f"warning: {number_of(len(paths), 'result')} changed since predicted, and kept: {names}; "
             "`redo` predicts them again"
         )
 

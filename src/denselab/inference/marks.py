@@ -1,7 +1,9 @@
-"""What a label PNG says of itself: what it was made from, and whether it is still as it was written.
+"""What a result says of itself: what it was made from, and whether it is still as it was written.
 
-W3C PNG, third edition, in two tEXt chunks. The mark lies ahead of the pixels, so it is read without them. The seal, a
-digest of all bytes before it, lies behind them: what somebody painted over has none, or one that does not fit.
+A label PNG (W3C PNG, third edition) says so in two tEXt chunks. The mark lies ahead of the pixels, so it is read
+without them. The seal, a digest of all bytes before it, lies behind them: what somebody painted over has none, or one
+that does not fit. GeoTIFF and GeoJSON end in such a seal too: readers of TIFF pass over bytes that no tag points at,
+and RFC 7946 (6.1) allows further members.
 """
 
 import os
@@ -9,6 +11,7 @@ import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
+from pathlib import Path
 from typing import BinaryIO
 
 from denselab.data.read.png_rows import SIGNATURE
@@ -16,6 +19,9 @@ from denselab.data.read.png_rows import SIGNATURE
 MARK, SEAL = "denselab", "denselab-seal"  # keys of the texts
 END = b"\0\0\0\0IEND\xaeB`\x82"  # the last chunk: length, name, nothing, and its sum
 LARGEST_CHUNK = 2**20  # of tEXt that is looked at
+# what stands before and behind the digest
+TIFF_SEAL = (b"\ndenselab-seal ", b"\n")
+JSON_SEAL = (b',\n"denselab-seal": "', b'"}\n')
 DIGEST = 16  # bytes
 BLOCK = 2**20  # bytes that are read at a time
 
@@ -56,17 +62,39 @@ def change_of(file: BinaryIO) -> str:
         return ""
     texts = _texts(file)
     start = max(file.seek(0, os.SEEK_END) - SEALED, 0)
-    file.seek(0)
-    digest, left = blake2b(digest_size=DIGEST), start
-    while left and (block := file.read(min(left, BLOCK))):
-        digest.update(block)
-        left -= len(block)
+    digest = _digest(file, start)
     tail = file.read()
     older = MARK in texts and SEAL not in texts and SEAL.encode() not in tail
     if older or tail == text_chunk(SEAL, digest.hexdigest()) + END:
         return ""
     digest.update(tail)
     return digest.hexdigest()
+
+
+def seal(path: Path, kind: tuple[bytes, bytes]) -> None:
+    """Put a seal behind all that a file holds. kind: TIFF_SEAL or JSON_SEAL."""
+    with path.open("r+b") as file:
+        file.write(kind[0] + _digest(file, path.stat().st_size).hexdigest().encode() + kind[1])
+
+
+def edited(file: BinaryIO) -> str:
+    """A digest of a GeoTIFF or GeoJSON that is not as it was written; "" for one that is."""
+    size = file.seek(0, os.SEEK_END)
+    for before, behind in (TIFF_SEAL, JSON_SEAL):
+        digest = _digest(file, max(size - len(before) - 2 * DIGEST - len(behind), 0))
+        if file.read() == before + digest.hexdigest().encode() + behind:
+            return ""
+    return _digest(file, size).hexdigest()
+
+
+def _digest(file: BinaryIO, left: int) -> blake2b:
+    """The digest of the first bytes of a file, which is left behind them."""
+    file.seek(0)
+    digest = blake2b(digest_size=DIGEST)
+    while left and (block := file.read(min(left, BLOCK))):
+        digest.update(block)
+        left -= len(block)
+    return digest
 
 
 def _is_whole(file: BinaryIO) -> bool:

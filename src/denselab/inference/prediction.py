@@ -160,6 +160,11 @@ def result_paths(
     return paths
 
 
+def geotiff_path(folder: Path, stem: PurePosixPath) -> Path:
+    """Where the label map of a georeferenced picture goes below the output folder."""
+    return folder / "geotiff" / f"{stem}.tif"
+
+
 def file_table(label_space: LabelSpace) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """(ignore_index + 1,) id written to files for each class index: the table's own, if an index PNG can hold it."""
     ids = [entry.id for entry in label_space.classes]

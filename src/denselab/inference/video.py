@@ -323,7 +323,7 @@ def predict_frames(
     predictor = FramePredictor(job.plan, options.smooth)
     results: list[Result] = []
     skipped: list[Skipped] = []
-    changed: list[PurePosixPath] = []
+    changed: list[Path] = []
     taken = islice(sources if known is None else known, 0, None, options.every)
     total = None if known is None else -(-len(known) // options.every)
     with progress("predict", total, "frames", quiet) as bar, side_by_side(job.plan, None) as beside:
@@ -331,8 +331,7 @@ def predict_frames(
         for source, reading in read_ahead(taken, partial(_read_frame, predictor, beside), *beside.ahead()):
             if foreign and known is None:
                 refuse_existing(job.targets(source.stem).values(), job.out, begun=False)
-            if _predict_frame(job, source, reading, predictor, results, skipped):
-                changed.append(source.stem)
+            changed += _predict_frame(job, source, reading, predictor, results, skipped)
             bar.advance()
     warn_of_changes(job, changed)
     motion = options.smooth == "flow"
@@ -358,25 +357,25 @@ def _predict_frame(
     predictor: FramePredictor,
     results: list[Result],
     skipped: list[Skipped],
-) -> bool:
-    """Predict a frame and save it; returns whether the label PNG there is kept, since somebody changed it."""
+) -> Iterable[Path]:
+    """Predict a frame and save it; returns the results there that are kept, since somebody changed them."""
     space = job.plan.spec.label_space
     try:
         started, image, seen = reading.result()
         labels = predictor.labels(image, seen)
     except (DataError, OutOfMemory, MemoryError) as error:
         skipped.append(skipped_for(error, source.name))
-        return False
+        return ()
     none: Callable[[], Any] = partial(_no_probs, source.name)
     prediction = Prediction(source.path.stem, image, labels, space, none)
-    kept = job.change(source.stem) != ""
+    kept = job.changed(source.stem)
     written = (
         job.targets(source.stem) if kept else prediction.save(job.out, stem=str(source.stem), overlay=job.overlays)
     )
     size = (labels.shape[0], labels.shape[1])
     seconds = time.monotonic() - started
     shares = class_shares(labels, space)
-    results.append(Result(source.name, written, shares, size=size, seconds=seconds, already=kept))
+    results.append(Result(source.name, written, shares, size=size, seconds=seconds, already=bool(kept)))
     return kept
 
 
