@@ -26,7 +26,11 @@ Out = Annotated[Path | None, out_option("Run folder.", "runs/DATA-MODEL, numbere
 Model = Annotated[str | None, network_option(RECIPE)]
 Time = Annotated[
     str | None,
-    option("DURATION", "Time for the whole run, with its unit: 90s, 30m, 1h30m.", "as long as --epochs takes"),
+    option(
+        "DURATION",
+        "Time until the last validation, with its unit: 90s, 30m, 1h30m. The report follows.",
+        "as long as --epochs takes",
+    ),
 ]
 Epochs = Annotated[int | None, option("N", "Passes over the training pictures.", "by --time, else by the recipe")]
 Imgsz = Annotated[str | None, size_option(RECIPE, "Size that pictures are fitted into")]

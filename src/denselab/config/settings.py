@@ -122,7 +122,7 @@ class Settings(Strict):
     max_class_share: float = Field(default=0.75, gt=0, le=1)  # a crop with a larger share of one class is drawn again
     balanced_sampling: bool = False  # show pictures that hold rare classes more often
     # length: one of the three
-    time: Seconds | None = None  # budget of the whole run, last validation included; None: `epochs` or `steps` counts
+    time: Seconds | None = None  # until the last validation; the report follows; None: `epochs` or `steps` counts
     epochs: PositiveInt | None = None  # passes over the training pictures; None: another counts, or the recipe's
     steps: PositiveInt | None = None  # steps of the optimizer; None: `time` or `epochs` counts
     patience: NonNegativeInt = 0  # validations without improvement before it stops; 0 is off
