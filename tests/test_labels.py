@@ -1,9 +1,11 @@
 """The label table: ids in files, class indices in arrays."""
 
 import json
+import re
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -91,6 +93,21 @@ def test_an_entry_of_numpy_s_numbers_is_plain() -> None:
     entry = LabelEntry(np.int64(3), "road", np.array([1, 2, 3], np.uint8))  # type: ignore[arg-type]
     assert entry == LabelEntry(3, "road", (1, 2, 3))
     assert json.loads(json.dumps(LabelSpace((entry,)).to_list()))[0]["colour"] == [1, 2, 3]
+
+
+def test_names_that_begin_at_1_are_told_both_readings_of_0() -> None:
+    """The only line that was offered left the background out: the model never learnt what is no crack."""
+    space = LabelSpace.from_list([{"id": 1, "name": "crack"}])
+    with pytest.raises(DataError) as told:
+        space.encode(np.array([0, 1]))
+    background, left_out = (
+        yaml.safe_load(line)["labels"] for line in re.findall(r"`(labels: [^`]*)`", str(told.value))
+    )
+    assert [entry["name"] for entry in background] == ["background", "crack"]
+    assert LabelSpace.from_list(background).encode(np.array([0, 1])).tolist() == [0, 1]
+    assert LabelSpace.from_list(left_out).encode(np.array([0, 1])).tolist() == [255, 0]
+    assert str(told.value).endswith("where it is left out")
+    assert "background" not in space.line_with([7])
 
 
 def test_a_slip_in_what_unknown_ids_become_leaves_none_out() -> None:

@@ -137,9 +137,16 @@ class LabelSpace:
         return cast(LabelMap, table[inverse].reshape(ids.shape))
 
     def line_with(self, ids: Sequence[int]) -> str:
-        """The line of data.yaml for this table with further ids, which are left out: role ignore."""
-        more = (LabelEntry(i, f"unknown {i}", default_colour(i), "ignore") for i in ids)
-        return labels_line((*self.entries, *more))
+        """The line of data.yaml for this table with further ids, which are left out: role ignore.
+
+        Two lines where 0 is among them: names that begin at 1 mostly leave out the background, which is a class.
+        """
+        more = [LabelEntry(i, f"unknown {i}", default_colour(i), "ignore") for i in ids]
+        left_out = labels_line((*self.entries, *more))
+        if 0 not in ids or "background" in self.names:
+            return left_out
+        ground = [LabelEntry(0, "background", default_colour(0)) if entry.id == 0 else entry for entry in more]
+        return f"{labels_line((*self.entries, *ground))} where 0 is the background, {left_out} where it is left out"
 
     def decode(self, indices: NDArray[Any]) -> NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.int32]:
         """The ids of an array of class indices, in the smallest of uint8, uint16, int32 that holds the table's ids.

@@ -182,6 +182,17 @@ def test_joined_groups():
     assert joined_groups(["a", "b", "c", "d"], [Alike(3, 2, 0), Alike(1, 2, 0)]) == ["a", "b", "b", "b"]
 
 
+def test_three_scans_of_four_tiles_are_not_torn():
+    """Two of twelve pictures were wanted, and no scan comes nearer to that than none: its tiles were drawn one by one."""
+    names = [f"{scan}_x{x}_y{y}" for scan in ("scanA", "scanB", "scanC") for x in (0, 40) for y in (0, 32)]
+    decided, notes = decide_splits(items(*names), nothing_known)
+    held_out = {item.name[:5] for item in decided if item.split == "val"}
+    assert len(held_out) == 1
+    assert sum(item.split == "val" for item in decided) == 4
+    assert "sequences kept together" in notes[-1]
+    assert all(item.split for item in decide_splits(items(*names[:8]), nothing_known)[0]), "one of two is too much"
+
+
 def test_augmented_copies_of_one_picture_stay_together():
     """Roboflow writes three copies of each picture into train/: val was drawn from them one by one."""
     names = [f"train/photo{n}_jpg.rf.{copy}" for n in "abcdefgh" for copy in ("0a", "1b", "2c")]

@@ -58,6 +58,26 @@ def test_validation_and_training_are_val_and_train(save, photo, tmp_path):
     assert open_dataset(tmp_path).splits == ("train", "val")
 
 
+@pytest.mark.parametrize(
+    ("images", "labels"),
+    [("pos{}", "pos{}_masks"), ("pos{}_images", "pos{}_masks"), ("2024-05-0{}", "2024-05-0{} labels")],
+)
+def test_folders_of_labels_called_by_those_of_pictures(save, photo, tmp_path, images, labels):
+    """It was said to put all labels into one folder, where files of one name replace each other."""
+    for place in (1, 2, 3):
+        for time in range(4):
+            save(f"{images.format(place)}/t{time:03}.png", photo())
+            save(f"{labels.format(place)}/t{time:03}.png", np.full((24, 32), place + 4, np.uint8))
+    with pytest.raises(DataError, match="3 folders may hold the labels") as told:
+        open_dataset(tmp_path)
+    joined = str(told.value).split("parts of one, ")[1].split("; ")[0]
+    (tmp_path / "data.yaml").write_text("\n".join(re.findall(r"`([^`]*)`", joined)))
+    dataset = open_dataset(tmp_path)
+    assert len(dataset.items) == 12
+    for item in dataset.items:
+        assert np.unique(item.source.ids()).tolist() == [int(re.findall(r"\d", str(item.image.parent.name))[-1]) + 4]
+
+
 @pytest.mark.parametrize("place", ["train.txt", "splits/train.txt", "ImageSets/Segmentation/train.txt"])
 def test_list_files(save, photo, write, tmp_path, place):
     for number in range(4):

@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 
 from denselab.data.read.loose_lists import BOTH
 from denselab.data.read.pairing import pair_stems
-from denselab.data.read.tree import folder_role, split_in_name, starts, words
+from denselab.data.read.tree import bare_stem, folder_role, split_in_name, starts, words
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,11 @@ def pair_placed(images: list[Placed], labels: list[Placed]) -> tuple[Pairs, str]
         return f"{where}/{placed.neutral}" if use_neutral else where, placed.file.stem
 
     pairing = pair_stems([stem(p) for p in images], [stem(p) for p in labels])
-    if not pairing.pairs and use_neutral:  # annotations/trimaps beside images: what all of a side share says nothing
-        bare_images, bare_labels = _without_shared(images), _without_shared(labels)
-        if (bare_images, bare_labels) != (images, labels):
-            return _restored(pair_placed(bare_images, bare_labels), images, labels)
+    if not pairing.pairs and use_neutral:
+        for bared in (_without_shared, _by_own_names):
+            sides = bared(images), bared(labels)
+            if sides != (images, labels) and (found := pair_placed(*sides))[0]:
+                return _restored(found, images, labels)
     whole = [(images[i], labels[j]) for i, j in pairing.pairs], pairing.rule
     if not both or len(whole[0]) == min(len(images), len(labels)):
         return whole
@@ -88,8 +89,15 @@ def pair_placed(images: list[Placed], labels: list[Placed]) -> tuple[Pairs, str]
     return (pairs, next((rule for _, rule in parts if rule), "")) if len(pairs) > len(whole[0]) else whole
 
 
+def _by_own_names(side: list[Placed]) -> list[Placed]:
+    """The files of a side by what their folders are called besides the word for what they hold: pos1, pos1_masks."""
+    named = ([*PurePosixPath(p.neutral).parts, p.folder] for p in side)
+    neutral = ("/".join(filter(None, map(bare_stem, parts))) for parts in named)
+    return [replace(p, folder="", neutral=own) for p, own in zip(side, neutral, strict=True)]
+
+
 def _without_shared(side: list[Placed]) -> list[Placed]:
-    """The files of a side without the neutral folders that say nothing more.
+    """The files of a side without the neutral folders that say nothing more: annotations/trimaps beside images.
 
     Those that all of them lie in, at whatever depth; and those that are called as the file begins, where each has one.
     """
