@@ -33,6 +33,20 @@ def test_a_file_in_two_formats_is_named(save, photo, tmp_path, images, masks, to
         open_dataset(tmp_path)
 
 
+def test_folders_in_another_language_that_hold_folders_are_asked_about(save, photo, write, tmp_path):
+    """ "12 pictures, but no labels in a known layout" was all that was said: train and val lie in folders of both."""
+    for split, names in (("entrenamiento", "abcd"), ("validacion", "ef")):
+        for number, name in enumerate(names):
+            save(f"datos/imagenes/{split}/{name}.png", photo(24, 32, number))
+            save(f"datos/mascaras/{split}/{name}.png", np.tile(np.arange(3), (24, 11))[:, :32])
+    with pytest.raises(DataError, match=r"but these may hold them: write in data\.yaml") as asked:
+        open_dataset(tmp_path)
+    lines = ticked(asked)
+    assert lines == ["images: datos/imagenes", "masks: datos/mascaras"]
+    write("data.yaml", "\n".join(lines))
+    assert len(open_dataset(tmp_path).items) == 6
+
+
 def test_each_of_two_annotators_can_be_taken(save, photo, write, tmp_path):
     """ "Join those of a picture into one" was all that was said of the masks of two readers."""
     for number, name in enumerate("abc"):

@@ -38,6 +38,7 @@ def labelled(save, photo, labels):
             ("background", "scratch", "dent"),
         ),
         ("labels/mapping.json", {"classes": {"floor": 0, "scratch": 1, "dent": 2}}, ("floor", "scratch", "dent")),
+        ("ids.json", {"floor": 0, "scratch": 1, "dent": 2}, ("floor", "scratch", "dent")),
         ("my_dataset.yaml", {"train_images_dir": "x", "classes": ["floor", "scratch", "dent"]}, ("floor", "scratch", "dent")),
         ("config.yml", {"data": {"class_names": ["floor", "scratch", "dent"]}}, ("floor", "scratch", "dent")),
         ("tool.json", {"settings": {"classes": [{"id": 1, "title": "a"}, {"id": 2, "title": "b"}]}}, ("background", "a", "b")),

@@ -88,11 +88,9 @@ def ask_unnamed(tree: Tree, placed: Sequence[tuple[str | None, Placed]]) -> None
     placed: all pictures, with the role that their folders give them
     """
     images = [where for role, where in placed if role == "image"]
-    groups = _by_inner([where for role, where in placed if role is None and len(where.file.parts) > 1])
-    held = {name: all(is_label(tree, where) for where in group[:PEEKED]) for name, group in groups.items()}
-    pictures = [images] if images else [group for name, group in groups.items() if not held[name]]
-    masks = [group for name, group in groups.items() if held[name]]
-    found = [pairs for some in pictures for labels in masks if len(pairs := pair_placed(some, labels)[0]) > 1]
+    unnamed = [where for role, where in placed if role is None and len(where.file.parts) > 1]
+    pictures, masks, found = _unnamed_pairs(tree, images, _by_inner(unnamed))
+    found = found or _unnamed_pairs(tree, images, _by_outer(unnamed))[2]
     for some, labels in product(pictures, masks) if not found else ():
         parts = of_parts([picture.file for picture in some], [label.file for label in labels])
         if parts:
@@ -102,6 +100,20 @@ def ask_unnamed(tree: Tree, placed: Sequence[tuple[str | None, Placed]]) -> None
             f"{tree.root}: no folder is called as those of labels are, but these may hold them: write in data.yaml "
             f"{all_lines(tree, found)}"
         )
+
+
+def _unnamed_pairs(
+    tree: Tree, images: list[Placed], groups: Mapping[str, list[Placed]]
+) -> tuple[list[list[Placed]], list[list[Placed]], list[Pairs]]:
+    """The groups that hold pictures, those whose files are labels, and the pairs of each with each.
+
+    images: those whose folders say that they are; the groups then hold none
+    """
+    held = {name: all(is_label(tree, where) for where in group[:PEEKED]) for name, group in groups.items()}
+    pictures = [images] if images else [group for name, group in groups.items() if not held[name]]
+    masks = [group for name, group in groups.items() if held[name]]
+    found = [pairs for some, labels in product(pictures, masks) if len(pairs := pair_placed(some, labels)[0]) > 1]
+    return pictures, masks, found
 
 
 def all_lines(tree: Tree, choices: Sequence[Pairs]) -> str:
@@ -191,6 +203,17 @@ def inner_pairs(tree: Tree, images: Sequence[Placed], labels: Sequence[Placed]) 
     found = {folders: (pairs, rule) for folders, (pairs, rule) in paired.items() if len(pairs) > 1}
     equal = {folders: pairs for folders, (pairs, rule) in found.items() if not rule}
     return equal or {folders: pairs for folders, (pairs, _) in found.items()}
+
+
+def _by_outer(side: Sequence[Placed]) -> dict[str, list[Placed]]:
+    """Files by the outermost folder that not all of them lie in, as if its name said what it holds."""
+    groups: dict[str, list[Placed]] = defaultdict(list)
+    levels = zip(*(placed.file.parts[:-1] for placed in side), strict=False)
+    level = next((i for i, names in enumerate(levels) if len(set(names)) > 1), None)
+    for placed in side if level is not None else ():
+        name, *inner = placed.file.parts[level:-1]
+        groups[name].append(replace(placed, folder=named_in(name), neutral="/".join(inner)))
+    return groups
 
 
 def _by_inner(side: Sequence[Placed]) -> dict[str, list[Placed]]:

@@ -28,6 +28,7 @@ DEEPEST = 8  # objects within objects
 PEEKED = 3  # label files
 TOLD = frozenset((
     "label", "labels", "class", "classes", "category", "categories", "map", "legend", "names", "codes", "palette",
+    "ids",
 ))  # fmt: skip
 IDS = ("id", "value", "index", "classid", "labelid", "pngindex", "pixelvalue", "pixel")
 OWN_NAMES = ("classname", "labelname")  # which tell by themselves that they are those of classes
