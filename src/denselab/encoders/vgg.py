@@ -23,6 +23,7 @@ from denselab.layers.geometry import Grid
 BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))  # output channels, conv1_1..conv5_3
 FC_CHANNELS = 4096
 FC6_KERNEL = 7
+VGG = ("vgg16", "vgg16_bn")  # the names of both variants as encoders
 
 Switches = dict[str, tuple[Tensor, tuple[int, int]]]  # {"pool1": (pool indices, (H, W) before the pool)}
 Layers = dict[str, tuple[Tensor, Tensor]]

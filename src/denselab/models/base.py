@@ -77,12 +77,16 @@ class SegmentationModel(nn.Module, ABC):
     def pretrained_stages(self) -> Stages:
         """Paths of the modules that ImageNet weights fill, by stage, input side first; () for a network without any.
 
-        Those of its `encoder`, where it has one. Includes their normalisation layers, even where the weight file has
-        none (DeconvNet from the plain VGG-16): each belongs to the convolution before it. Score layers, decoders and
-        anything else trained from scratch are left out.
+        Those of its `encoder`, where it has one, and of its `classifier`, where that is ImageNet's (VGG-16's fc6 and
+        fc7). Includes their normalisation layers, even where the weight file has none (DeconvNet from the plain
+        VGG-16): each belongs to the convolution before it. Score layers, decoders and anything else trained from
+        scratch are left out.
         """
-        encoder = getattr(self, "encoder", None)
-        return () if encoder is None else below("encoder", encoder.weight_stages())
+        encoder, classifier = getattr(self, "encoder", None), getattr(self, "classifier", None)
+        stages = () if encoder is None else below("encoder", encoder.weight_stages())
+        if classifier is not None and hasattr(classifier, "weight_stages"):
+            stages += below("classifier", classifier.weight_stages())
+        return stages
 
     def pretrained_parameters(self) -> dict[str, nn.Parameter]:
         """{name: parameter} of all `pretrained_stages`, in the network's order."""

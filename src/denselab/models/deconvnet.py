@@ -38,7 +38,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from denselab.encoders.stages import Stages, below
-from denselab.encoders.vgg import FC6_KERNEL, FC_CHANNELS, VGG16, fill_vgg, vgg_parts
+from denselab.encoders.vgg import FC6_KERNEL, FC_CHANNELS, VGG, VGG16, fill_vgg, vgg_parts
 from denselab.encoders.weights import Weights
 from denselab.layers.conv import kaiming_init
 from denselab.layers.norm import normalised
@@ -156,7 +156,6 @@ def build_deconvnet(options: ModelOptions, fc_channels: int = FC_CHANNELS) -> De
 
 PAPER = "Noh, Hong, Han: DeconvNet"
 SEGNET = "Badrinarayanan, Kendall, Cipolla: SegNet"
-VGG = ("vgg16", "vgg16_bn")
 
 PAPERS_OWN = ModelEntry(
     build=build_deconvnet,

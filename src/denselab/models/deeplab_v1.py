@@ -45,7 +45,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from denselab.encoders.atrous_vgg import AtrousVGG16, load_atrous_weights
-from denselab.encoders.vgg import BLOCKS, FC_CHANNELS
+from denselab.encoders.vgg import BLOCKS, FC_CHANNELS, VGG
 from denselab.errors import ConfigError
 from denselab.layers.pad import pad_corner
 from denselab.layers.upsample import enlarge_aligned
@@ -220,7 +220,6 @@ def build_deeplab_v1(options: ModelOptions, view: FieldOfView, *, multi_scale: b
     return (DeepLabMSc if multi_scale else DeepLabV1)(encoder, options.num_classes)
 
 
-VGG = ("vgg16", "vgg16_bn")
 PAPER = "Chen et al.: Semantic Image Segmentation with Deep Convolutional Nets and Fully Connected CRFs (v1)"
 
 RELEASE = deeplab_release(CAFFE_DEEPLAB)  # also used by v2

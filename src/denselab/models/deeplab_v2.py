@@ -47,7 +47,7 @@ from torch import Tensor, nn
 
 from denselab.encoders.atrous_vgg import AtrousVGG16, load_atrous_weights
 from denselab.encoders.resnet import ResNet, load_resnet_weights
-from denselab.encoders.vgg import BLOCKS
+from denselab.encoders.vgg import BLOCKS, VGG
 from denselab.errors import ConfigError
 from denselab.layers.pad import pad_to_aligned
 from denselab.layers.upsample import enlarge_aligned, enlarge_to
@@ -248,7 +248,6 @@ def build_deeplab_v2_resnet(
     return model
 
 
-VGG = ("vgg16", "vgg16_bn")
 PAPER = "Chen et al.: DeepLab, Atrous Convolution and Fully Connected CRFs (v2)"
 ON_VGG = ModelEntry(
     build=build_deeplab_v2_vgg,

@@ -42,10 +42,9 @@ from denselab.encoders.alexnet import CHANNELS as ALEXNET_CHANNELS
 from denselab.encoders.alexnet import FC6_KERNEL as ALEXNET_FC6_KERNEL
 from denselab.encoders.alexnet import AlexNet
 from denselab.encoders.googlenet import DROPOUT, GoogLeNet
-from denselab.encoders.stages import Stages, below
 from denselab.encoders.taps import Tap
 from denselab.encoders.timm_encoder import TimmEncoder
-from denselab.encoders.vgg import VGG16, VGG16Classifier, vgg16_with_classifier
+from denselab.encoders.vgg import VGG, VGG16, VGG16Classifier, vgg16_with_classifier
 from denselab.layers.geometry import PIXELS, Grid
 from denselab.layers.pad import pad_to_multiple
 from denselab.layers.upsample import bilinear_kernel, bilinear_transposed_conv
@@ -72,9 +71,6 @@ class Decapitated(nn.Module):
 
     def grid(self, top: Grid) -> Grid:
         return top
-
-    def weight_stages(self) -> Stages:
-        return ()
 
 
 class FixedScale(nn.Module):
@@ -202,11 +198,6 @@ class FCN(SegmentationModel):
         full: Tensor = self.get_submodule(self.last_name)(coarse)
         return full[..., self.crop : self.crop + size[0], self.crop : self.crop + size[1]]
 
-    def pretrained_stages(self) -> Stages:
-        """The trunk and ImageNet's classifier, fc6 and fc7; not the score layers."""
-        trunk, classifier = self.encoder.weight_stages(), self.classifier.weight_stages()
-        return below("encoder", trunk) + below("classifier", classifier)
-
     def landmarks(self) -> dict[str, str]:
         """The scores before and after each skip."""
         found = {"score_fr": "scores of the convolutionalised classifier, stride 32"}
@@ -277,7 +268,7 @@ def _trunk(options: ModelOptions, stride: Stride, padded: bool) -> tuple[Encoder
     if name == "googlenet":
         trunk = GoogLeNet(options.in_channels)
         return trunk, Decapitated(trunk.taps[32].channels, DROPOUT)
-    if name in ("vgg16", "vgg16_bn"):
+    if name in VGG:
         first, fc6 = (1, 3) if padded else (REFERENCE_PAD, 0)
         return vgg16_with_classifier(
             options.in_channels, options.weights, first_pad=first, fc6_pad=fc6, batch_norm=name == "vgg16_bn"
@@ -288,7 +279,6 @@ def _trunk(options: ModelOptions, stride: Stride, padded: bool) -> tuple[Encoder
 
 
 PAPER = "Long, Shelhamer, Darrell: Fully Convolutional Networks"
-VGG = ("vgg16", "vgg16_bn")
 CAFFE = (*VGG, "alexnet", "googlenet")
 
 RELEASE = Release((500, 500), "shrink")  # pictures at their own size; VOC's have at most 500 pixels to a side

@@ -41,9 +41,8 @@ from torch import Tensor, nn
 from denselab.encoders.alexnet import CHANNELS as ALEXNET_CHANNELS
 from denselab.encoders.alexnet import FC6_KERNEL as ALEXNET_FC6_KERNEL
 from denselab.encoders.alexnet import AlexNet
-from denselab.encoders.stages import Stages, below
 from denselab.encoders.timm_encoder import TimmEncoder
-from denselab.encoders.vgg import VGG16, VGG16Classifier, load_imagenet_weights, vgg16_with_classifier
+from denselab.encoders.vgg import VGG, VGG16, VGG16Classifier, load_imagenet_weights, vgg16_with_classifier
 from denselab.layers.pad import pad_to_multiple
 from denselab.layers.upsample import enlarge_to
 from denselab.models.base import ModelEntry, ModelOptions, SegmentationModel
@@ -107,11 +106,6 @@ class Hypercolumn(SegmentationModel):
     def enlarge(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
         return enlarge_to(coarse, size)
 
-    def pretrained_stages(self) -> Stages:
-        """The trunk, fc6 and fc7."""
-        trunk, classifier = self.encoder.weight_stages(), self.classifier.weight_stages()
-        return below("encoder", trunk) + below("classifier", classifier)
-
 
 class HypercolumnDense(SegmentationModel):
     """One linear classifier on the hypercolumn of every 4th pixel of a whole picture.
@@ -154,11 +148,6 @@ class HypercolumnDense(SegmentationModel):
     @property
     def enlarged_by(self) -> int:
         return STRIDES[0]
-
-    def pretrained_stages(self) -> Stages:
-        """The trunk, and fc6 and fc7 where it has them."""
-        classifier = self.classifier.weight_stages() if self.classifier is not None else ()
-        return below("encoder", self.encoder.weight_stages()) + below("classifier", classifier)
 
     def landmarks(self) -> dict[str, str]:
         """The scores that each map gives alone."""
@@ -225,7 +214,6 @@ def build_hypercolumn_dense(options: ModelOptions) -> HypercolumnDense:
 
 
 PAPER = "Hariharan et al.: Hypercolumns"
-VGG = ("vgg16", "vgg16_bn")
 
 ENTRIES: dict[str, ModelEntry] = {
     "hypercolumn": ModelEntry(

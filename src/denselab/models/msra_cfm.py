@@ -47,7 +47,7 @@ from torch import Tensor, nn
 
 from denselab.encoders.stages import Stages, below
 from denselab.encoders.timm_encoder import TimmEncoder
-from denselab.encoders.vgg import BLOCKS, FC6_KERNEL, VGG16, load_imagenet_weights, vgg_convolutions
+from denselab.encoders.vgg import BLOCKS, FC6_KERNEL, FC_CHANNELS, VGG, VGG16, load_imagenet_weights, vgg_convolutions
 from denselab.encoders.weights import Weights
 from denselab.encoders.zf import ZF
 from denselab.errors import ConfigError
@@ -65,9 +65,8 @@ from denselab.regions.segments import Segments, segments_of, tiles
 
 LEVELS = (6, 3, 2, 1)  # of the pyramid: bins to a side, 50 in all (SPP-net)
 VGG_LEVELS = (FC6_KERNEL,)  # 49 bins: what pool5 leaves of 224x224
-OWN_TRUNKS = ("vgg16", "vgg16_bn", "zf")
+OWN_TRUNKS = (*VGG, "zf")
 STRIDE = 16  # of theirs
-FC_CHANNELS = 4096
 THIN_FC_CHANNELS = 256  # on timm's encoders, whose maps are thinner
 AT_ONCE = 32  # segments whose masked maps are in memory together
 TRAINED = 32  # segments of a picture that a step learns from, at most

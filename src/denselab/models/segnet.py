@@ -37,7 +37,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from denselab.encoders.stages import Stages, stages_ending_with
-from denselab.encoders.vgg import BLOCKS, fill_vgg, vgg_parts
+from denselab.encoders.vgg import BLOCKS, VGG, fill_vgg, vgg_parts
 from denselab.encoders.weights import Weights
 from denselab.layers.conv import kaiming_init
 from denselab.layers.pad import pad_to_multiple
@@ -245,7 +245,6 @@ def build_segnet_basic(options: ModelOptions, *, bayesian: bool = False) -> SegN
 
 SEGNET = "Badrinarayanan, Kendall, Cipolla: SegNet"
 BAYESIAN_SEGNET = "Kendall, Badrinarayanan, Cipolla: Bayesian SegNet"
-VGG = ("vgg16", "vgg16_bn")
 
 RELEASE = Release((360, 480), "inside", caffe=UNSCALED)
 OF_VOC = replace(RELEASE, size=(224, 224))  # the model zoo's segnet_pascal

@@ -38,7 +38,6 @@ import torch
 from torch import Tensor, nn
 
 from denselab.encoders.deferred_compiler import compiler_deferred
-from denselab.encoders.stages import Stages, below
 from denselab.encoders.vgg import FC6_KERNEL, VGG16, VGG16Classifier, vgg16_with_classifier
 from denselab.errors import ConfigError
 from denselab.layers.pad import pad_to_multiple
@@ -142,11 +141,6 @@ class Zoomout(RegionalModel):
         places = torch.cat([picture[:, None], first.flip(1), last.flip(1)], dim=1).float()
         fc7: Tensor = self.classifier(roi_pool(conv5_3.float(), places, FC6_KERNEL))  # it has no half on the CPU
         return fc7.flatten(1)
-
-    def pretrained_stages(self) -> Stages:
-        """The trunk, fc6 and fc7."""
-        trunk, classifier = self.encoder.weight_stages(), self.classifier.weight_stages()
-        return below("encoder", trunk) + below("classifier", classifier)
 
 
 def _mlp(inputs: int, hidden: Sequence[int], num_classes: int) -> nn.Sequential:

@@ -30,7 +30,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from denselab.encoders.stages import Stages, below
 from denselab.encoders.vgg import VGG16, VGG16Classifier, vgg16_with_classifier
 from denselab.layers.pad import pad_to_multiple
 from denselab.layers.standardise import Standardise
@@ -80,11 +79,6 @@ class ZoomoutPixelwise(SegmentationModel):
         """(B, K, H, W), already at full size: the last layer enlarges and learns."""
         logits: Tensor = self.layers(self.standardise(self.features(pad_to_multiple(images, DEEPEST))))
         return logits[..., : images.shape[-2], : images.shape[-1]]
-
-    def pretrained_stages(self) -> Stages:
-        """The trunk, fc6 and fc7."""
-        trunk, classifier = self.encoder.weight_stages(), self.classifier.weight_stages()
-        return below("encoder", trunk) + below("classifier", classifier)
 
     def landmarks(self) -> dict[str, str]:
         """The standardised features, and the scores before and after the learnt enlargement."""
