@@ -1,4 +1,4 @@
-"""Numbers, lists and lengths of time in words, as messages tell them."""
+"""Numbers, lists, sizes of memory and lengths of time in words, as messages tell them."""
 
 from collections.abc import Iterable
 
@@ -16,6 +16,11 @@ def first_few(names: Iterable[object], limit: int = 3) -> str:
     listed = [str(name) for name in names]
     rest = f" and {len(listed) - limit} more" if len(listed) > limit else ""
     return ", ".join(listed[:limit]) + rest
+
+
+def bytes_in_words(number: float) -> str:
+    """ "12 MiB", "5.7 GiB"."""
+    return f"{number / 2**20:.0f} MiB" if number < 2**30 else f"{number / 2**30:.1f} GiB"
 
 
 def seconds_in_words(seconds: float) -> str:

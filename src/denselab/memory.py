@@ -28,11 +28,6 @@ def training_memory(model: nn.Module, imgsz: tuple[int, int], batch: int = 1, op
     return learnable * copies + fixed + batch * map_bytes(model, imgsz)
 
 
-def bytes_in_words(number: float) -> str:
-    """ "12 MiB", "5.7 GiB"."""
-    return f"{number / 2**20:.0f} MiB" if number < 2**30 else f"{number / 2**30:.1f} GiB"
-
-
 def map_bytes(model: nn.Module, imgsz: tuple[int, int]) -> int:
     """Bytes that one picture keeps for the backward pass: the picture itself and the output of every operation.
 

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
+from denselab.in_words import bytes_in_words
 from denselab.inspection.listing import field_words, short, table_lines, total_lines
 from denselab.inspection.summary import summarise
 from denselab.inspection.table import layer_table, table_of
 from denselab.inspection.trace import trace
-from denselab.memory import bytes_in_words
 
 
 def deep(blocks: int) -> nn.Module:

@@ -12,8 +12,7 @@ from denselab.comparison.data import Data
 from denselab.comparison.members import devices_of
 from denselab.comparison.plan import Plan
 from denselab.errors import DenseLabError
-from denselab.in_words import number_of, seconds_in_words
-from denselab.memory import bytes_in_words
+from denselab.in_words import bytes_in_words, number_of, seconds_in_words
 from denselab.training.afford import expected_seconds, free_bytes, require_time
 from denselab.training.plan import plan_run
 from denselab.training.run import make_accelerator

@@ -14,11 +14,10 @@ from denselab.comparison.result import Comparison, Row, curve_of
 from denselab.comparison.usage import commands
 from denselab.comparison.ways import PLAIN, WAYS
 from denselab.evaluation.ranking import POINTS
-from denselab.in_words import number_of, seconds_in_words
+from denselab.in_words import bytes_in_words, number_of, seconds_in_words
 from denselab.inspection.listing import short
 from denselab.installation import versions
 from denselab.labels import LabelSpace
-from denselab.memory import bytes_in_words
 from denselab.report.html import (
     Html,
     Kind,

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from denselab.in_words import bytes_in_words
 from denselab.inspection.summary import Summary
 from denselab.inspection.table import LayerRow, Window
-from denselab.memory import bytes_in_words
 
 FOLDED_FROM = 60  # rows; the papers' own tables are shorter, and printed in full
 LONGEST_BLOCK = 12  # rows of a repeating block

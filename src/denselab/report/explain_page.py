@@ -9,13 +9,13 @@ import numpy as np
 from PIL import Image as PILImage
 
 from denselab.files import write_bytes, write_text
+from denselab.in_words import bytes_in_words
 from denselab.inspection.activations import LayerMaps
 from denselab.inspection.explanation import SHARES, Effect, Explanation
 from denselab.inspection.listing import HEAD, number, short
 from denselab.inspection.subject import title_of
 from denselab.inspection.table import LayerRow, Window
 from denselab.labels import LabelSpace
-from denselab.memory import bytes_in_words
 from denselab.models import MODELS
 from denselab.report.earlier import earlier, listing, remove
 from denselab.report.explain_pictures import (

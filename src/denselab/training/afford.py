@@ -14,8 +14,8 @@ from torch import nn
 from denselab.config import TrainConfig
 from denselab.data.feed.loading import steps_per_epoch
 from denselab.errors import ConfigError, ResourceError
-from denselab.in_words import seconds_in_words
-from denselab.memory import MOMENTS, bytes_in_words, training_memory
+from denselab.in_words import bytes_in_words, seconds_in_words
+from denselab.memory import MOMENTS, training_memory
 from denselab.training.budget import DISK_RATE, FIRST_VALIDATION_SHARE, files_seconds, validations_within
 from denselab.training.detail import SMALLEST_AREA
 from denselab.training.preflight import count_parameters

@@ -16,8 +16,7 @@ from denselab.data.dataset import Dataset
 from denselab.engine.threads import heed_neighbours
 from denselab.errors import ConfigError
 from denselab.files import write_text
-from denselab.in_words import number_of, seconds_in_words
-from denselab.memory import bytes_in_words
+from denselab.in_words import bytes_in_words, number_of, seconds_in_words
 from denselab.models.base import SegmentationModel
 from denselab.run_folder import CONFIG, DATASET, ENVIRONMENT
 from denselab.runtime import total_memory
