@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from denselab.layers.pad import mirror_indices, mirror_pad, pad_to_aligned, pad_to_multiple, round_up
+from denselab.layers.pad import drop_padding, mirror_indices, mirror_pad, pad_to_aligned, pad_to_multiple, round_up
 
 sides = st.integers(1, 80)
 
@@ -30,6 +30,12 @@ def test_padding_is_zero_at_the_bottom_and_right(height: int, width: int, multip
 def test_a_fitting_picture_is_not_copied() -> None:
     x = torch.ones(1, 3, 32, 64)
     assert pad_to_multiple(x, 32) is x
+
+
+def test_cells_that_lie_in_the_padding_are_dropped() -> None:
+    """At stride 4, 7x9 pixels reach into two rows of cells and three columns."""
+    cells = torch.arange(12).view(1, 1, 3, 4)
+    assert drop_padding(cells, torch.zeros(1, 3, 7, 9), 4).tolist() == [[[[0, 1, 2], [4, 5, 6]]]]
 
 
 def test_mirror_indices_by_hand() -> None:

@@ -44,6 +44,15 @@ def pad_corner(images: Tensor, bottom: int, right: int) -> Tensor:
     return F.pad(images, (0, right, 0, bottom))
 
 
+def drop_padding(cells: Tensor, images: Tensor, stride: int) -> Tensor:
+    """A map of padded pictures, (B, C, ceil(H / stride), ceil(W / stride)): no cell lies wholly in the padding.
+
+    images: (B, C, H, W), as they were before
+    """
+    rows, columns = ((side + stride - 1) // stride for side in images.shape[-2:])
+    return cells[..., :rows, :columns]
+
+
 def mirror_indices(size: int, before: int, after: int, device: torch.device | None = None) -> Tensor:
     """(before + size + after,) int64: which of 0..size-1 lies at each place, the border mirrored as often as needed.
 

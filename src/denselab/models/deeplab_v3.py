@@ -42,7 +42,7 @@ from denselab.encoders.xception import Xception
 from denselab.errors import ConfigError
 from denselab.layers.aspp import ASPP
 from denselab.layers.conv import kaiming_init
-from denselab.layers.pad import pad_to_aligned
+from denselab.layers.pad import drop_padding, pad_to_aligned
 from denselab.layers.upsample import enlarge_aligned
 from denselab.models.base import ModelEntry, ModelOptions, SegmentationModel
 from denselab.models.release import deeplab_release
@@ -102,10 +102,8 @@ class DeepLabV3Encoder(SegmentationModel):
 
     def coarse_logits(self, images: Tensor) -> Tensor:
         """(B, K, ceil(H / output stride), ceil(W / output stride)) logits."""
-        logits: Tensor = self.logits(self.aspp(self.encoder.forward_stages(images)[-1]))
-        # Drop the cells that lie entirely in the padding.
-        rows, columns = ((side + self.stride - 1) // self.stride for side in images.shape[-2:])
-        return logits[..., :rows, :columns]
+        logits = self.logits(self.aspp(self.encoder.forward_stages(images)[-1]))
+        return drop_padding(logits, images, self.stride)
 
     @property
     def enlarged_by(self) -> int:

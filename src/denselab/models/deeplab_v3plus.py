@@ -54,7 +54,7 @@ from denselab.encoders.xception import Xception
 from denselab.errors import ConfigError
 from denselab.layers.aspp import ASPP
 from denselab.layers.conv import conv_norm_relu, separable_conv, truncated_normal_init
-from denselab.layers.pad import pad_to_aligned
+from denselab.layers.pad import drop_padding, pad_to_aligned
 from denselab.layers.upsample import enlarge_aligned, enlarge_by, enlarge_logits, enlarge_to
 from denselab.models.base import ModelEntry, ModelOptions, SegmentationModel
 from denselab.models.deeplab_v3 import (
@@ -199,10 +199,7 @@ class DeepLabV3PlusEncoder(SegmentationModel):
 
     def _decode(self, stages: list[Tensor], images: Tensor) -> Tensor:
         x = self.decoder_conv0(self._joined(stages))  # names for what was joined would keep it in memory
-        logits: Tensor = self.logits(self.decoder_conv1(x))
-        # Drop the cells that lie entirely in the padding.
-        rows, columns = ((side + LOW_LEVEL_STRIDE - 1) // LOW_LEVEL_STRIDE for side in images.shape[-2:])
-        return logits[..., :rows, :columns]
+        return drop_padding(self.logits(self.decoder_conv1(x)), images, LOW_LEVEL_STRIDE)
 
     def _joined(self, stages: list[Tensor]) -> Tensor:
         """(B, channels + 48, h, w) at stride 4: ASPP's map enlarged, then the low-level features, as released."""

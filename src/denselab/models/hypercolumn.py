@@ -43,7 +43,7 @@ from denselab.encoders.alexnet import FC6_KERNEL as ALEXNET_FC6_KERNEL
 from denselab.encoders.alexnet import AlexNet
 from denselab.encoders.timm_encoder import TimmEncoder
 from denselab.encoders.vgg import VGG, VGG16, VGG16Classifier, load_imagenet_weights, vgg16_with_classifier
-from denselab.layers.pad import pad_to_multiple
+from denselab.layers.pad import drop_padding, pad_to_multiple
 from denselab.layers.upsample import enlarge_to
 from denselab.models.base import ModelEntry, ModelOptions, SegmentationModel
 from denselab.models.release import Release
@@ -133,8 +133,7 @@ class HypercolumnDense(SegmentationModel):
         fine, *coarser = (self.get_submodule(f"score_{s}")(self.get_submodule(f"norm_{s}")(maps[s])) for s in STRIDES)
         for scores in coarser:
             fine = fine + enlarge_to(scores, fine.shape[-2:])
-        rows, columns = ((side + STRIDES[0] - 1) // STRIDES[0] for side in images.shape[-2:])
-        return fine[..., :rows, :columns]  # type: ignore[no-any-return]
+        return drop_padding(fine, images, STRIDES[0])
 
     def _maps(self, images: Tensor) -> dict[int, Tensor]:
         if isinstance(self.encoder, TimmEncoder):

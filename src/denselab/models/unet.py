@@ -37,7 +37,7 @@ from torch.nn import functional as F
 from denselab.encoders.timm_encoder import TimmEncoder
 from denselab.errors import ShapeError
 from denselab.layers.conv import kaiming_init
-from denselab.layers.pad import mirror_pad, pad_to_multiple, round_up
+from denselab.layers.pad import drop_padding, mirror_pad, pad_to_multiple, round_up
 from denselab.models.base import ModelEntry, ModelOptions, SegmentationModel
 from denselab.models.release import AS_THEY_ARE, Release
 
@@ -238,10 +238,7 @@ class UNetEncoder(SegmentationModel):
         x = maps[self.strides[0]]
         for up, stride in zip(self.up, self.strides[1:], strict=True):
             x = up(x, maps[stride])
-        finest = self.strides[-1]
-        rows, columns = ((side + finest - 1) // finest for side in images.shape[-2:])
-        logits: Tensor = self.score(x)
-        return logits[..., :rows, :columns]
+        return drop_padding(self.score(x), images, self.strides[-1])
 
     @property
     def enlarged_by(self) -> int:
