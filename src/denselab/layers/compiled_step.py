@@ -4,7 +4,7 @@ By itself and without them, so that a network which only predicts imports no com
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 
 import torch
@@ -14,23 +14,22 @@ _left_out = ContextVar("left_out", default=False)
 
 
 @contextmanager
-def compiled_step() -> Iterator[None]:
+def _on(switch: ContextVar[bool]) -> Iterator[None]:
+    token = switch.set(True)
+    try:
+        yield
+    finally:
+        switch.reset(token)
+
+
+def compiled_step() -> AbstractContextManager[None]:
     """Within it, loops take what they can."""
-    token = _in_step.set(True)
-    try:
-        yield
-    finally:
-        _in_step.reset(token)
+    return _on(_in_step)
 
 
-@contextmanager
-def loops_left_out() -> Iterator[None]:
+def loops_left_out() -> AbstractContextManager[None]:
     """Within it, steps run torch's own layers and loss, for a training too short to compile others."""
-    token = _left_out.set(True)
-    try:
-        yield
-    finally:
-        _left_out.reset(token)
+    return _on(_left_out)
 
 
 def are_left_out() -> bool:
