@@ -12,7 +12,7 @@ from rich.text import Text
 from denselab.errors import DataError
 from denselab.evaluation.bootstrap import Interval, difference_interval, rounded
 from denselab.evaluation.evaluation import FEWEST_PICTURES, Evaluation
-from denselab.evaluation.score_table import class_scores, heading_of, set_scores
+from denselab.evaluation.score_table import class_heading, class_scores, set_scores
 from denselab.shown import shown
 
 Pair = tuple[float | None, float | None]
@@ -91,7 +91,7 @@ class Paired:
         table = Table(box=box.SIMPLE_HEAD)
         table.add_column("class")
         for key in BY_CLASS:
-            for heading in (f"{heading_of(key, by_class=True)} before", "after", "change"):
+            for heading in (f"{class_heading(key)} before", "after", "change"):
                 table.add_column(heading, justify="right")
         for row in self.classes():
             table.add_row(Text(shown(row["name"])), *(cell for key in BY_CLASS for cell in _cells(row[key])))

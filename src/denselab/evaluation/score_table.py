@@ -155,9 +155,9 @@ def class_rows() -> list[Score]:
     return [row for row in SCORES if row.by_class]
 
 
-def heading_of(key: str, by_class: bool = False) -> str:
-    """The heading of a score."""
-    return next(row.heading for row in SCORES if row.key == key and row.by_class == by_class)
+def class_heading(key: str) -> str:
+    """The heading of a score by class."""
+    return next(row.heading for row in class_rows() if row.key == key)
 
 
 def set_scores(evaluation: Evaluation, keys: Collection[str] | None = None) -> list[tuple[Score, float | None]]:
