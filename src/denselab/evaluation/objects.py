@@ -16,7 +16,7 @@ from denselab.types import LabelMap
 
 EDGES = (16, 32, 64, 128)  # pixels, of the square root of the area: 32 and 96 divide COCO's small, medium, large
 FOUND = 0.5  # IoU from which an object counts as found
-CORNERS = np.ones((3, 3), bool)
+CORNERS = np.ones((3, 3), bool)  # regions touch at sides and corners
 
 
 @dataclass(frozen=True)

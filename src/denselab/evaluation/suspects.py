@@ -7,13 +7,13 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from denselab.evaluation.boundary import steps
+from denselab.evaluation.objects import CORNERS
 from denselab.types import LabelMap
 
 CONFIDENT = 0.8  # least probability of the contradicting class
 BORDER = 3  # pixels from a border in the label: labels are never exact there
 SMALLEST = 16  # pixels of a region
 SMALLEST_SHARE = 2e-4  # of the picture
-CORNERS = np.ones((3, 3), bool)
 
 
 @dataclass(frozen=True)
