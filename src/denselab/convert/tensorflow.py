@@ -21,6 +21,7 @@ from denselab.errors import CheckpointError
 from denselab.wire import (
     BYTES,
     FIXED32,
+    MAX_DIMENSIONS,
     VARINT,
     Damaged,
     Floats,
@@ -38,7 +39,6 @@ FLOATS = {1: "<f4", 2: "<f8", HALF: "<f2"}  # DT_FLOAT, DT_DOUBLE, DT_HALF: the 
 LISTED = {1: 5, 2: 6, HALF: 13}  # TensorProto's float_val, double_val and half_val, the bits of a half as an integer
 MAX_MADE = 1 << 28  # values
 MAX_TENSORS = 100_000
-MAX_DIMENSIONS = 32
 CHECKPOINT, GRAPH = "TensorFlow checkpoint (V2)", "frozen TensorFlow graph (GraphDef)"
 SHARD = re.compile(r"(?P<prefix>.+)\.data-\d{5}-of-\d{5}")
 

@@ -16,6 +16,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from denselab.config.units import PRETRAINED_WORDS
 from denselab.encoders import hub
 from denselab.encoders.packaged import package_of, packaged_weights
 from denselab.encoders.timm_encoder import load_timm
@@ -25,7 +26,6 @@ from denselab.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
-WORDS = ("auto", "yes", "no")
 FILES = (".safetensors", ".pth", ".pt", ".bin", *FORMS)
 VGG = "vgg16"  # the only encoder of `FORMS`
 HUB_FILE = "model.safetensors"
@@ -44,7 +44,7 @@ def find_weights(architecture: str, pretrained: str, download: Download = hub.do
     """
     if pretrained == "no":
         return None
-    if pretrained not in WORDS:
+    if pretrained not in PRETRAINED_WORDS:
         return _named_weights(architecture, pretrained, download)
     found = _imagenet_weights(architecture, _only_once(download) if pretrained == "auto" else download)
     if isinstance(found, Weights):

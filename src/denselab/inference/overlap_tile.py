@@ -16,9 +16,8 @@ from torch import Tensor
 
 from denselab.errors import ShapeError
 from denselab.layers.pad import mirror_pad
-from denselab.models.unet import MARGIN, SMALLEST, STRIDE, UNetPaper
+from denselab.models.unet import MARGIN, SMALLEST, STRIDE, TILE, UNetPaper
 
-TILE = (388, 388)  # the paper's output size
 SPARE = SMALLEST - 2 * MARGIN  # 4: how far a valid output size exceeds a multiple of 16
 
 

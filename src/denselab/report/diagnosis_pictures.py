@@ -13,13 +13,12 @@ from denselab.files import clear_older, write_bytes
 from denselab.measure.diagnose import Diagnosis
 from denselab.measure.pictures import Panel
 from denselab.types import Image, LabelMap
-from denselab.visualize import fit, grid, overlay
+from denselab.visualize import WRONG, fit, grid, overlay
 
 MARGIN = 1.0  # of the region's larger side, on each side of it
 LEAST_SIDE = 64  # pixels of a crop
 CROP = 360  # pixels on the page
 SHEET_ROWS = 8  # regions on a sheet
-MARK = (255, 45, 85)
 
 
 def crop_box(box: tuple[int, int, int, int], size: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -55,9 +54,9 @@ def _marked(image: Image, box: tuple[int, int, int, int]) -> Image:
     for thick in range(2):
         rows, columns = slice(max(top - thick, 0), bottom + thick + 1), slice(max(left - thick, 0), right + thick + 1)
         for edge in (max(top - thick, 0), min(bottom + thick, drawn.shape[0] - 1)):
-            drawn[edge, columns] = MARK
+            drawn[edge, columns] = WRONG
         for edge in (max(left - thick, 0), min(right + thick, drawn.shape[1] - 1)):
-            drawn[rows, edge] = MARK
+            drawn[rows, edge] = WRONG
     return drawn
 
 
