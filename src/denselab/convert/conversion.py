@@ -44,6 +44,7 @@ from denselab.engine.spec import Architecture, ModelSpec
 from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import CheckpointError, ConfigError
 from denselab.files import sha256_of
+from denselab.in_words import first_few
 from denselab.models.base import SegmentationModel
 from denselab.paths import require_path
 from denselab.run_folder import MODEL_CONFIG, refuse_a_run
@@ -97,8 +98,7 @@ class Conversion:
         if self.untouched:
             lines.append(f"{len(self.untouched)} tensors start anew: {by_layer(self.untouched, own)}")
         if self.left_out:
-            more = f" and {len(self.left_out) - LISTED} more" if len(self.left_out) > LISTED else ""
-            lines.append(f"left out of the file: {', '.join(self.left_out[:LISTED])}{more}")
+            lines.append(f"left out of the file: {first_few(self.left_out, LISTED)}")
         return lines
 
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from denselab.convert.mapping import ClassShapes, Mapped, leaf_modules
 from denselab.encoders.vgg import BLOCKS
+from denselab.in_words import first_few
 from denselab.models.base import SegmentationModel
 
 VGG_CONVOLUTIONS = {f"conv{b}_{i}" for b, block in enumerate(BLOCKS, 1) for i in range(1, len(block) + 1)}
@@ -79,6 +80,4 @@ def by_layer(names: Sequence[str], own: Sequence[str], shown: int = 12) -> str:
     chosen = set(names)
     whole = {name.split(".")[0] for name in own} - {name.split(".")[0] for name in own if name not in chosen}
     parts = (name.split(".")[0] if name.split(".")[0] in whole else name.rpartition(".")[0] for name in names)
-    found = list(dict.fromkeys(parts))
-    more = f" and {len(found) - shown} more" if len(found) > shown else ""
-    return ", ".join(found[:shown]) + more
+    return first_few(dict.fromkeys(parts), shown)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from denselab.in_words import seconds_in_words
+from denselab.in_words import first_few, seconds_in_words
 from denselab.labels import LabelSpace
 from denselab.report.facts import RunFacts, score, share
 from denselab.report.html import (
@@ -124,7 +124,7 @@ def _sizes(sizes: Any) -> str:
         told = [f"{size} ({count})" for size, count in ordered]
     else:
         told = ["x".join(map(str, size)) if isinstance(size, list | tuple) else str(size) for size in sizes]
-    return ", ".join(told[:8]) + (f" and {len(told) - 8} more" if len(told) > 8 else "")
+    return first_few(told, 8)
 
 
 def repeat_section(facts: RunFacts) -> Html:
