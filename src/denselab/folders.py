@@ -72,7 +72,7 @@ def _written(path: Path, content: Content, beside: ThreadPoolExecutor) -> Entry:
     return {"bytes": size, "sha256": digest.hexdigest()}
 
 
-def link_folder(source: Path, folder: Path, remedy: str = REMEDY) -> None:
+def link_folder(source: Path, folder: Path) -> None:
     """Put the files of `source`, a folder written by `write_folder`, into `folder` too, all or nothing.
 
     They are hard links, which take no extra space, or copies where the disk does not support links. Raises
@@ -83,7 +83,7 @@ def link_folder(source: Path, folder: Path, remedy: str = REMEDY) -> None:
         for name in (*_manifest_of(source), MANIFEST):
             _link(source / name, fresh / name)
 
-    _replace_folder(folder, fill, keep_previous=False, remedy=remedy)
+    _replace_folder(folder, fill, keep_previous=False, remedy=REMEDY)
 
 
 def renew_file(folder: Path, name: str, content: bytes, remedy: str = REMEDY) -> None:

@@ -232,9 +232,9 @@ def _font(text: str, size: int) -> Font:
     return ImageFont.load_default(size)
 
 
-def can_draw(text: str, size: int = 16) -> bool:
+def can_draw(text: str) -> bool:
     """Whether a font of this machine has all letters of a text; others are drawn as boxes."""
-    font = _font(text, size)
+    font = _font(text, 16)
     if not isinstance(font, ImageFont.FreeTypeFont):
         return text.isascii()
     missing = bytes(font.getmask("\uffff"))

@@ -109,7 +109,7 @@ class Deadline:
         return self.started + part * self.seconds - time.monotonic()
 
 
-def drawn_halves(items: Sequence[Item], pictures: int | None, seed: int = 0) -> tuple[list[Item], list[Item]]:
+def drawn_halves(items: Sequence[Item], pictures: int | None) -> tuple[list[Item], list[Item]]:
     """(to choose on, to judge on): at most `pictures` in all, drawn at random; a sequence stays in one half.
 
     Their order is random, since either may be cut short. A single sequence is cut: its beginning chooses.
@@ -118,7 +118,7 @@ def drawn_halves(items: Sequence[Item], pictures: int | None, seed: int = 0) -> 
     if len(items) < 2 * LEAST or (pictures is not None and pictures < 2 * LEAST):
         count = len(items) if pictures is None else min(len(items), pictures)
         raise DataError(f"{count} pictures; tuning needs {2 * LEAST}: half of them choose, the other half judge")
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     chosen = [items[i] for i in rng.permutation(len(items))[:pictures]]
     return halves(chosen, LEAST)
 

@@ -26,7 +26,6 @@ def adaptive_biases(
     background: int | None,
     portions: tuple[float, float] = PORTIONS,
     sweeps: int = SWEEPS,
-    margin: float = MARGIN,
 ) -> Tensor:
     """EM-Adapt's biased scores (K, N); their arg-max are the labels of the E-step.
 
@@ -37,7 +36,7 @@ def adaptive_biases(
     sweeps: times that all classes are visited. The shares are reached only roughly: a class visited later takes some
         pixels back.
 
-    1. A class that is not present is clipped: where it exceeds the least present class, to `margin` below that.
+    1. A class that is not present is clipped: where it exceeds the least present class, to MARGIN below that.
     2. In each sweep every present class, the background first and the others in random order, is lifted until it
        reaches the top at its share of the pixels: by the n-th smallest (counted from 0, n = share of the pixels) of the
        differences between the largest present score and its own.
@@ -48,7 +47,7 @@ def adaptive_biases(
     classes = sorted(set(present))
     if not classes or not biased.shape[1]:
         return biased
-    _hold_down(biased, classes, margin)
+    _hold_down(biased, classes)
     top = biased[classes].amax(dim=0)
     mean = top.mean()
     for _ in range(sweeps):
@@ -59,12 +58,12 @@ def adaptive_biases(
     return biased + (mean - top.mean())
 
 
-def _hold_down(scores: Tensor, classes: Sequence[int], margin: float) -> None:
+def _hold_down(scores: Tensor, classes: Sequence[int]) -> None:
     least = scores[list(classes)].amin(dim=0)
     others = [index for index in range(len(scores)) if index not in classes]
     if others:
         kept = scores[others]
-        scores[others] = torch.where(kept > least, least - margin, kept)
+        scores[others] = torch.where(kept > least, least - MARGIN, kept)
 
 
 def _order(classes: Sequence[int], background: int | None) -> list[int]:
