@@ -118,10 +118,10 @@ def _cells(row: LayerRow) -> tuple[str, ...]:
     return (
         row.name,
         _kind(row),
-        _window(row.kernel),
-        _window(row.stride),
-        "" if row.kind == "crop" else _window(row.pad),
-        "" if row.dilation == 1 else _window(row.dilation),
+        window_text(row.kernel),
+        window_text(row.stride),
+        "" if row.kind == "crop" else window_text(row.pad),
+        "" if row.dilation == 1 else window_text(row.dilation),
         f"{row.in_channels} > {row.out_channels}" if row.in_channels != row.out_channels else str(row.out_channels),
         f"{row.size[0]}x{row.size[1]}",
         f"{row.parameters:,}" if row.parameters else "",
@@ -132,13 +132,14 @@ def _cells(row: LayerRow) -> tuple[str, ...]:
 
 def _kind(row: LayerRow) -> str:
     if row.kind == "crop":
-        return f"crop at {_window(row.pad).replace('x', ', ')}"
+        return f"crop at {window_text(row.pad).replace('x', ', ')}"
     if row.groups == 1:
         return row.kind
     return f"{row.kind}, depthwise" if row.groups == row.in_channels else f"{row.kind}, {row.groups} groups"
 
 
-def _window(window: Window | None) -> str:
+def window_text(window: Window | None) -> str:
+    """The side of a window, or both where they differ: "3x5"; "" for none."""
     return "" if window is None else str(window) if isinstance(window, int) else f"{window[0]}x{window[1]}"
 
 

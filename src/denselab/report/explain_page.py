@@ -12,14 +12,14 @@ from denselab.files import write_bytes, write_text
 from denselab.in_words import bytes_in_words
 from denselab.inspection.activations import LayerMaps
 from denselab.inspection.explanation import SHARES, Effect, Explanation
-from denselab.inspection.listing import HEAD, number, short
+from denselab.inspection.listing import HEAD, number, short, window_text
 from denselab.inspection.subject import title_of
-from denselab.inspection.table import LayerRow, Window
+from denselab.inspection.table import LayerRow
 from denselab.labels import LabelSpace
+from denselab.measure.pictures import Panel
 from denselab.models import MODELS
 from denselab.report.earlier import earlier, listing, remove
 from denselab.report.explain_pictures import (
-    Panel,
     effect_picture,
     layer_panels,
     probability_panels,
@@ -281,13 +281,9 @@ def _table(rows: Sequence[LayerRow], say: Say) -> Html:
 
 def _row(row: LayerRow, say: Say) -> tuple[object, ...]:
     channels = f"{row.in_channels} → {row.out_channels}" if row.in_channels != row.out_channels else row.out_channels
-    windows = (_window(w) for w in (row.kernel, row.stride, row.pad, row.dilation))
+    windows = (window_text(w) for w in (row.kernel, row.stride, row.pad, row.dilation))
     return (
         *(row.name, say(row.kind), *windows, channels, f"{row.size[0]}x{row.size[1]}"),
         *(f"{row.parameters:,}" if row.parameters else "", short(row.multiply_adds) if row.multiply_adds else ""),
         say("all") if row.receptive_field is None else f"{row.receptive_field:,}",
     )
-
-
-def _window(window: Window | None) -> str:
-    return "" if window is None else str(window) if isinstance(window, int) else f"{window[0]}x{window[1]}"

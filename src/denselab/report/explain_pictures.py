@@ -11,12 +11,12 @@ from denselab.inspection.activations import LayerMaps
 from denselab.inspection.explanation import Effect, Explanation
 from denselab.inspection.receptive import Box
 from denselab.labels import LabelSpace
+from denselab.measure.pictures import Panel
 from denselab.report.language import Say
 from denselab.types import Image
 from denselab.visualize import HEAT, colour_map, fit, heat_map
 
 Floats = NDArray[np.float32]
-Panel = tuple[str, Image, bool]
 """Caption, picture, and whether its cells must stay sharp."""
 
 CELL = 320  # pixels: the longer side of a small picture, about twice its size on the page, for sharp screens
