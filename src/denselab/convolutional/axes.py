@@ -242,16 +242,12 @@ FUNCTION_RULES: tuple[tuple[str, Callable[[fx.Node, Axes], Axes | None]], ...] =
     ("stack", _stacked),
     ("mean sum amax amin var std norm", _reduced),
     ("softmax log_softmax chunk split", _along_one),
-    ("layer_norm rms_norm", lambda node, axes: _apart(axes, range(-len(_normalized_shape(node)), 0))),
+    ("layer_norm rms_norm", lambda node, axes: _apart(axes, range(-len(_argument(node, "normalized_shape", 1)), 0))),
     ("pad", lambda node, axes: axes),
     ("linear", lambda node, axes: _apart(axes, [-1])),
     ("permute transpose swapaxes", _permuted),
     ("getitem", _indexed),
 )
-
-
-def _normalized_shape(node: fx.Node) -> tuple[int, ...]:
-    return cast(tuple[int, ...], _argument(node, "normalized_shape", 1))
 
 
 def _argument(node: fx.Node, name: str, place: int) -> Any:
