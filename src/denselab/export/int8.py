@@ -29,9 +29,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-KINDS = (  # faster in integers on a CPU
-    *("Conv", "Add", "Concat", "Clip", "Relu", "MaxPool", "GlobalAveragePool", "Resize"),
-)
+KINDS = ("Conv", "Add", "Concat", "Clip", "Relu", "MaxPool", "GlobalAveragePool", "Resize")  # faster on a CPU
 CALIBRATION_PICTURES, SENSITIVITY_PICTURES = 32, 3
 PROBED = 200  # layers measured one by one at most; the widest networks have about 150
 MOST_LEFT = 0.5  # of the layers may stay in float32; beyond that int8 gains little
