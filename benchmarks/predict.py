@@ -2,15 +2,15 @@
 segmentation_models.pytorch.
 
 Both sides have DeepLabV3+ on MobileNetV2, random weights and the same pictures; each is a process of its own, as a user
-starts it. segmentation_models.pytorch has one separable convolution in the decoder where the paper and ours have two, so
-the script gets the second, and both compute as much: 3.8 and 3.7 billion products at 360x480. --decoder 1 leaves the
-script's network as it comes, with 3.0 of them. The steady state is measured in short
-turns: all processes are started, and stopped (SIGSTOP) once they have written a few label maps; then one at a time goes
-on for a second or two, the script before and after each of ours. Counted are the label maps that appear in a turn, and
-the processor time. A ratio is ours against the mean of the two turns of the script beside it, so that a slow moment of
-the machine hits both; printed are the medians over the rounds with the smallest and the largest. `ratio` is the
-script's time over ours, above 1 is faster. Once a piece, each side also runs over --pictures alone, from its start to
-its end, for its whole time and its memory.
+starts it. segmentation_models.pytorch has one separable convolution in the decoder, the paper and ours have two; so the
+script gets the second, and both compute as much: 3.8 and 3.7 billion products at 360x480. --decoder 1 leaves its
+network as it comes, with 3.0 of them. The steady state is measured in short turns: all processes are started, and
+stopped (SIGSTOP) once they have written a few label maps; then one at a time goes on for a second or two, the script
+before and after each of ours. Counted are the label maps that appear in a turn, and the processor time. A ratio is ours
+against the mean of the two turns of the script beside it, so that a slow moment of the machine hits both; printed are
+the medians over the rounds with the smallest and the largest. `ratio` is the script's time over ours, above 1 is
+faster. Once a piece, each side also runs over --pictures alone, from its start to its end, for its whole time and its
+memory.
 
 DenseLab runs with --no-overlays, since the script writes label maps alone; --overlays adds them.
 
