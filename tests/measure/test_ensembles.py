@@ -1,6 +1,7 @@
 """`denselab eval` of several models: the table, the weights, the stored folder."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,34 @@ def test_fit_stores_what_predict_takes(
     joint = dl.load(save, "cpu").joint
     assert joint is not None
     assert list(joint.weights) == pytest.approx(stored["weights"])
+
+
+def test_a_stored_ensemble_knows_what_its_models_were_trained_on(
+    models: tuple[Path, Path], scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It came without: `eval ENSEMBLE DATA` measured the pictures of its models' training, too."""
+    monkeypatch.chdir(tmp_path)
+    data = tmp_path / "data"
+    for part in ("images", "labels"):  # one pool, which names no split
+        shutil.copytree(scenes / part / "val", data / part)
+    shutil.copy(scenes / "data.yaml", data)
+    names = [item.name for item in open_dataset(data).items]
+    runs = [
+        _run_of(model, data, names, held_out) for model, held_out in zip(models, (names[:2], names[1:3]), strict=True)
+    ]
+    evaluate(str(runs[0]), str(runs[1]), [str(data)], save=tmp_path / "both", device="cpu")
+    measured = evaluate_one(tmp_path / "both", data, device="cpu", quiet=True)
+    assert list(measured.evaluation.names) == names[1:2], "the one that neither was trained on"
+
+
+def _run_of(model: Path, data: Path, names: list[str], held_out: list[str]) -> Path:
+    """The folder of a run that trained this model on all but the pictures held out."""
+    run = Path(f"run-{model.name}").resolve()
+    shutil.copytree(model, run / "model")
+    (run / "config.yaml").write_text(f"data: {data}\n", encoding="utf-8")
+    splits = {"train": [name for name in names if name not in held_out], "val": held_out}
+    (run / "dataset.json").write_text(json.dumps({"path": str(data), "splits": splits}), encoding="utf-8")
+    return run
 
 
 def test_on_val_each_half_is_judged_with_the_weights_of_the_other(models: tuple[Path, Path], scenes: Path) -> None:

@@ -68,6 +68,7 @@ def evaluate_several(
 ) -> None:
     """Measure the ensemble and each model, write and print it. options: further arguments of evaluate_ensemble."""
     from denselab.engine.ensemble_folder import refuse_other_models
+    from denselab.export.pictures import seen_pictures_of_all
     from denselab.measure.ensembles import evaluate_ensemble
 
     if save:
@@ -81,7 +82,9 @@ def evaluate_several(
         _show(result)
         remark(f"written to {folder}: evaluation.json, evaluation.csv, pictures.csv, worst/")
     if save:
-        result.joint.save(save)
+        result.joint.save(
+            save, seen_pictures_of_all([model.folder for model in result.joint.models if model.folder], data)
+        )
         remark(f"the ensemble is stored in {save}: denselab predict {shlex.quote(str(save))} PICTURES --out out/")
 
 

@@ -71,6 +71,13 @@ def seen_of(items: Iterable[Item]) -> dict[str, list[str]]:
     return {split: sorted(found[split]) for split in sorted(found)}  # sorted: their order tells nothing either
 
 
+def seen_by_any(each: Sequence[Mapping[str, Sequence[str]]]) -> dict[str, list[str]]:
+    """The content of splits.json for models that are joined: a picture that one of them was trained on has trained."""
+    trained = {digest for seen in each for digest in seen.get("train", ())}
+    held_out = {split: {d for seen in each for d in seen.get(split, ())} - trained for split in ("val", "test")}
+    return {split: sorted(its) for split, its in {**held_out, "train": trained}.items() if its}
+
+
 def read_seen(folder: Path) -> SeenPictures | None:
     """What a model folder tells of its pictures; None without splits.json. Raises CheckpointError for a damaged one."""
     path = folder / SPLITS

@@ -20,7 +20,7 @@ from denselab.errors import CheckpointError, ConfigError
 from denselab.files import json_bytes, unpack_json
 from denselab.folders import MANIFEST, link_folder, read_folder, require_files, write_folder
 from denselab.migration import migrated, stamped
-from denselab.run_folder import CARD, MODEL_CONFIG, refuse_a_run
+from denselab.run_folder import MODEL_CONFIG, refuse_a_run
 
 FORMAT = 2  # of the record; there never was a 1 in use
 MEMBERS = "members"
@@ -86,13 +86,16 @@ def read_ensemble(folder: Path) -> StoredEnsemble:
 
 
 def write_ensemble(
-    folder: Path, writers: Sequence[tuple[str, Path | Callable[[Path], None]]], stored: StoredEnsemble, card: str
+    folder: Path,
+    writers: Sequence[tuple[str, Path | Callable[[Path], None]]],
+    stored: StoredEnsemble,
+    files: Mapping[str, bytes],
 ) -> None:
     """Write an ensemble's folder.
 
     writers: for each member its name, and the model folder to link, or what writes one.
     stored: its members' folders are filled in here.
-    card: the README.
+    files: all others of the folder, by name, such as its card.
     Raises ResourceError, and ConfigError where the folder holds a run, or a model that is no ensemble.
     """
     refuse_other_models(folder)
@@ -104,7 +107,7 @@ def write_ensemble(
         KEY: {"join": stored.join, "weights": list(stored.weights), "members": members},
         "crf": None if stored.crf is None else asdict(stored.crf),
     }
-    write_folder(folder, {MODEL_CONFIG: json_bytes(stamped(record, FORMAT)), CARD: card.encode()})
+    write_folder(folder, {MODEL_CONFIG: json_bytes(stamped(record, FORMAT)), **files})
     for old in (folder / MEMBERS).iterdir():
         if old.name not in names and old.is_dir():
             shutil.rmtree(old, ignore_errors=True)

@@ -17,7 +17,8 @@ from denselab.data.draw.synthetic import write_synthetic
 from denselab.data.feed.resize import resize_image
 from denselab.data.read.many_files import spread
 from denselab.data.recorded import Recorded, divided, read_recorded
-from denselab.data.seen import seen_of
+from denselab.data.seen import seen_by_any, seen_of
+from denselab.documents import parse_json
 from denselab.engine.spec import ModelSpec
 from denselab.errors import DataError
 from denselab.files import json_bytes
@@ -125,8 +126,17 @@ def seen_pictures(model: str, folder: Path | None, data: str | None) -> dict[str
         dataset = open_as_named(place)
         if known := recorded.splits_in(dataset):
             return {SPLITS: json_bytes(seen_of(divided(dataset, known).items))}
-    logger.info(f"the data of {run} are not there: the export will not know which pictures it was trained on")
+    logger.info(f"the data of {run} are not there: its copy will not know which pictures it was trained on")
     return {}
+
+
+def seen_pictures_of_all(folders: Sequence[Path], data: str) -> dict[str, bytes]:
+    """splits.json of an ensemble of the models in these folders; {} where nothing tells of one's pictures.
+
+    data: as for `seen_pictures`.
+    """
+    each = [seen_pictures(str(folder), folder, data) for folder in folders]
+    return {SPLITS: json_bytes(seen_by_any([parse_json(one[SPLITS]) for one in each]))} if all(each) else {}
 
 
 def _data_of_run(model: str) -> str | None:

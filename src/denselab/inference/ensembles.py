@@ -23,6 +23,7 @@ from denselab.inference.plan import Ensemble, Member, plan_for
 from denselab.inference.score_cache import ScoreCache
 from denselab.labels import LabelSpace, partners
 from denselab.numbers import finite
+from denselab.run_folder import CARD
 
 if TYPE_CHECKING:
     from denselab.engine.engine import Engine
@@ -102,11 +103,17 @@ EDECONVNET_CRF: Parameters = CRF_PRESETS["deconvnet"]  # the release's CRF behin
 
 
 def save_ensemble(
-    models: Sequence[Model], join: Join, weights: Sequence[float], folder: Path, crf: Parameters | None = None
+    models: Sequence[Model],
+    join: Join,
+    weights: Sequence[float],
+    folder: Path,
+    crf: Parameters | None = None,
+    more: Mapping[str, bytes] | None = None,
 ) -> None:
     """Write a model folder that `load` and `denselab predict` take. Model folders are linked where the disk can.
 
     crf: the parameters of a dense CRF that belongs to it.
+    more: further files of the folder, by name.
     Raises ResourceError, ConfigError.
     """
     members = tuple(StoredMember("", model.how()) for model in models)
@@ -114,7 +121,7 @@ def save_ensemble(
     writers: list[tuple[str, Path | Callable[[Path], None]]] = [
         (model.engine.spec.architecture.name, model.folder or partial(save_engine, model.engine)) for model in models
     ]
-    write_ensemble(folder, writers, stored, ensemble_card(models, stored))
+    write_ensemble(folder, writers, stored, {CARD: ensemble_card(models, stored).encode(), **(more or {})})
 
 
 def load_models(folder: Path, device: str = "auto") -> tuple[list[Model], StoredEnsemble]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -71,9 +71,9 @@ class Joint:
         """The plan of one of the models, with its cached scores; number: from 0."""
         return joint_plan(ensemble_of([self.models[number]], "mean", (), self.cache))
 
-    def save(self, folder: Path) -> None:
-        """Write a model folder. Raises ResourceError, ConfigError."""
-        save_ensemble(self.models, self.join, self.weights, folder, self.crf)
+    def save(self, folder: Path, more: Mapping[str, bytes] | None = None) -> None:
+        """Write a model folder. more: further files of it. Raises ResourceError, ConfigError."""
+        save_ensemble(self.models, self.join, self.weights, folder, self.crf, more)
 
 
 def joint_of(
