@@ -98,7 +98,7 @@ def measured(options: argparse.Namespace, path: Path) -> dict[str, Any]:
 
     keep_freed_memory()  # as the command does, before torch allocates anything
     from denselab.console import Progress
-    from denselab.data.read.rows import open_rows
+    from denselab.data.pixels.rows import open_rows
     from denselab.inference import bands, tiling
     from denselab.inference.huge import predict_rows
     from denselab.inference.job import Job

@@ -190,8 +190,8 @@ def write_models(options: argparse.Namespace, pictures: Path, home: Path) -> Non
     import torch
 
     from denselab.build import create_model
-    from denselab.data.feed.resize import resize_image
-    from denselab.data.read.images import read_image
+    from denselab.data.pixels.images import read_image
+    from denselab.data.resizing.resize import resize_image
     from denselab.engine.folder import save_engine
     from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
     from denselab.engine.torch_engine import TorchEngine

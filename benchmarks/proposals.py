@@ -12,8 +12,8 @@ import time
 import numpy as np
 
 from denselab.data import Dataset, open_dataset
+from denselab.data.many_files import spread
 from denselab.data.objects import read_objects, source_of
-from denselab.data.read.many_files import spread
 from denselab.proposals.boxes import overlaps
 from denselab.proposals.sources import SOURCES, source_named
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from denselab.data import Dataset, open_dataset
+from denselab.data.many_files import spread
 from denselab.data.objects import read_objects, source_of
-from denselab.data.read.many_files import spread
 from denselab.regions.kept import segments_in
 from denselab.regions.recall import RecallCurve, best_boxes, best_segments, recall_curve
 from denselab.regions.search import STRATEGIES, Search

@@ -17,8 +17,8 @@ from scipy import ndimage
 from torch import Tensor
 
 from denselab.data.draw.synthetic import SYNTHETIC_LABELS, draw_scene
-from denselab.data.feed.resample import resize_labels
-from denselab.data.feed.resize import resize_image
+from denselab.data.resizing.resample import resize_labels
+from denselab.data.resizing.resize import resize_image
 from denselab.encoders.vgg import VGG16, VGG16Classifier
 from denselab.inference.instance_wise import Scored
 from denselab.inference.pasting import SUPERPIXELS, object_of, pasted_bands

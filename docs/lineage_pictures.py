@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 import denselab as dl
 from denselab.data.draw.synthetic import SYNTHETIC_LABELS, draw_scene
-from denselab.data.feed.resize import resize_image
+from denselab.data.resizing.resize import resize_image
 from denselab.data.weak_labels import Box
 from denselab.engine.folder import load_engine
 from denselab.engine.torch_engine import TorchEngine

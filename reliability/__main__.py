@@ -103,8 +103,8 @@ def _warm_up() -> None:
     import denselab.inference.collection
     import denselab.measure.evaluate
     import denselab.refine  # noqa: F401
-    from denselab.data.feed.resample import resize_labels
-    from denselab.data.feed.resize import resize_image
+    from denselab.data.resizing.resample import resize_labels
+    from denselab.data.resizing.resize import resize_image
     from denselab.report.plots import class_history
 
     class_history("warm", ["a"], [0.0, 1.0], np.zeros((2, 1)))

@@ -45,6 +45,7 @@ LAYERS = [
     {"comparison"},
     {"cli"},
 ]
+ROOMS_OF_DATA = ["resizing", "pixels", "listing", "label_files", "splits", "names", "layouts", "finding", "audit"]
 FOUNDATION = {
     "errors",
     "types",
@@ -113,6 +114,14 @@ def test_imports_go_down(path: Path) -> None:
         if module.startswith("denselab."):
             other = module.split(".")[1]
             assert other.startswith("__") or may_import(part, other), f"{path.name} ({part}) must not import {module}"
+
+
+@pytest.mark.parametrize("room", ROOMS_OF_DATA)
+def test_the_rooms_of_data_stand_upon_each_other(room: str) -> None:
+    above = set(ROOMS_OF_DATA[ROOMS_OF_DATA.index(room) + 1 :])
+    for path in (ROOT / "data" / room).glob("*.py"):
+        taken = {module.split(".")[2] for module in imported_modules(path) if module.startswith("denselab.data.")}
+        assert not taken & above, f"{path.name} ({room}) must not import from {', '.join(taken & above)}"
 
 
 def test_no_file_imports_itself_by_a_detour() -> None:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image as PILImage
 from tests.test_docs import python_blocks
 
-from denselab.data.read.spectral import SpectralBands
+from denselab.data.pixels.spectral import SpectralBands
 from denselab.engine.folder import save_engine
 from denselab.engine.spec import Architecture, ModelSpec, Preprocessing
 from denselab.engine.torch_engine import TorchEngine

@@ -10,7 +10,7 @@ Image = NDArray[np.uint8]
 """(H, W, 3) uint8, RGB, 0..255."""
 
 Pixels = NDArray[Any]
-"""(H, W, C): an Image, or a picture of other bands (data.read.spectral): uint8, or float32 in the files' own units."""
+"""(H, W, C): an Image, or one of other bands (data.pixels.spectral): uint8, or float32 in the files' own units."""
 
 Columns = tuple[int, int] | None
 """Columns [left, right) of a picture; None: all."""

@@ -269,7 +269,7 @@ def test_accelerate_launch_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_folds_on_disk_are_read_as_data_yaml_reads_them(done: Comparison, tiny_data: Dataset) -> None:
-    from denselab.data.read.split_tables import read_table
+    from denselab.data.splits.split_tables import read_table
 
     table = read_table(done.out / "folds.csv")
     data = open_data(done.plan, done.out)

@@ -16,8 +16,8 @@ from denselab.crf.compile_apart import PLAIN, RAN_OUT, compile_beside, compiled_
 from denselab.crf.compile_loops import compile_loops
 from denselab.crf.notice import announced
 from denselab.crf.pass_kernels import pass_over
-from denselab.data.feed.resample import resize_labels
-from denselab.data.feed.resize import resize_image
+from denselab.data.resizing.resample import resize_labels
+from denselab.data.resizing.resize import resize_image
 from denselab.data.weak_labels import Box
 from denselab.errors import OutOfMemory
 from denselab.weak.boxes import cut_outs

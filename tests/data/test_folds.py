@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from denselab.data import Dataset, Item
 from denselab.data.folds import assign, folds_of, halves, held_out, in_sequences
 from denselab.data.item import FileLabels
-from denselab.data.sequences import sequence_of
+from denselab.data.splits.sequences import sequence_of
 from denselab.errors import ConfigError, DataError
 
 

@@ -8,8 +8,8 @@ from PIL import Image as PILImage
 
 from denselab.data import Dataset, Item, open_dataset
 from denselab.data.item import FileLabels
+from denselab.data.label_files.shapes import ObjectMasks, PanopticLabels
 from denselab.data.objects import read_objects, regions, source_of
-from denselab.data.read.shapes import ObjectMasks, PanopticLabels
 from denselab.labels import LabelEntry, LabelSpace
 
 SPACE = LabelSpace(

@@ -11,7 +11,7 @@ import onnx
 import pytest
 
 import denselab
-from denselab.data.read.many_files import spread
+from denselab.data.many_files import spread
 from denselab.engine.onnx_engine import onnx_engine
 from denselab.engine.openvino_engine import multiplies_bfloat16
 from denselab.engine.torch_engine import TorchEngine

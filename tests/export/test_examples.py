@@ -11,7 +11,7 @@ import pytest
 from PIL import Image as PILImage
 from tests.test_docs import python_blocks
 
-from denselab.data.feed.resize import resize_image
+from denselab.data.resizing.resize import resize_image
 from denselab.engine.enlarge import label_maps
 from denselab.engine.torch_engine import TorchEngine
 from denselab.export.labels_graph import labels_model

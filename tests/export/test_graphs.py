@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from denselab.data.feed.resize import resize_image
+from denselab.data.resizing.resize import resize_image
 from denselab.engine.engine import Engine
 from denselab.engine.enlarge import label_maps
 from denselab.engine.onnx_engine import onnx_engine

@@ -25,9 +25,13 @@ from PIL import Image
 from denselab.config.read import read_settings, read_words
 from denselab.convert.conventions import read_label_table
 from denselab.convert.tensorflow import read_frozen_graph, read_tensorflow
+from denselab.data.finding.recognise import recognise
 from denselab.data.layouts.json_file import read_json
 from denselab.data.layouts.yaml_file import read_settings as read_data_yaml
-from denselab.data.read.images import (
+from denselab.data.listing.tree import read_tree
+from denselab.data.names.name_json import names_of_json
+from denselab.data.names.names import read_names
+from denselab.data.pixels.images import (
     picture_bits,
     picture_mode,
     picture_size,
@@ -35,12 +39,8 @@ from denselab.data.read.images import (
     read_label_pixels,
     read_palette,
 )
-from denselab.data.read.lists import read_list
-from denselab.data.read.name_json import names_of_json
-from denselab.data.read.names import read_names
-from denselab.data.read.recognise import recognise
-from denselab.data.read.split_tables import read_table
-from denselab.data.read.tree import read_tree
+from denselab.data.splits.lists import read_list
+from denselab.data.splits.split_tables import read_table
 from denselab.encoders.caffe import read_caffemodel
 from denselab.encoders.weights import read_weights
 from denselab.errors import DenseLabError

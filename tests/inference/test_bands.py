@@ -13,9 +13,9 @@ import torch
 from PIL import Image as PILImage
 
 from denselab.console import Progress
-from denselab.data.feed.resample import resize_labels
-from denselab.data.feed.resize import resize_image, resize_rows
-from denselab.data.read.rows import RowWindow, open_rows
+from denselab.data.pixels.rows import RowWindow, open_rows
+from denselab.data.resizing.resample import resize_labels
+from denselab.data.resizing.resize import resize_image, resize_rows
 from denselab.engine.engine import Pictures
 from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import DataError

@@ -15,7 +15,7 @@ import tifffile
 from PIL import Image as PILImage
 
 from denselab import __version__
-from denselab.data.read.spectral import SpectralBands
+from denselab.data.pixels.spectral import SpectralBands
 from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import ConfigError, ResourceError
 from denselab.inference import job

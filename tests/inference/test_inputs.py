@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image as PILImage
 
-from denselab.data.read.spectral import SpectralBands
+from denselab.data.pixels.spectral import SpectralBands
 from denselab.engine.spec import Preprocessing
 from denselab.errors import ConfigError, DataError, NoSuchPath, ShapeError
 from denselab.inference.film import is_film

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from denselab.data.read.tree import read_tree
+from denselab.data.listing.tree import read_tree
 from denselab.errors import ConfigError
 from denselab.inference.inputs import Skipped, find_sources
 from denselab.inference.listing import Shard, can_stream, count_pictures, of_shard, parse_shard, walk

@@ -9,7 +9,7 @@ from PIL import Image as PILImage
 
 from denselab.data import Dataset, open_dataset
 from denselab.data.item import FileLabels
-from denselab.data.read.encodings import Encoding
+from denselab.data.label_files.encodings import Encoding
 from denselab.engine.torch_engine import TorchEngine
 from denselab.errors import DataError
 from denselab.evaluation import boundary

@@ -19,7 +19,7 @@ from torch import Tensor
 from denselab.config import make_settings
 from denselab.data import Dataset, open_dataset
 from denselab.data.content import changed_in, content_of, read_content
-from denselab.data.read.spectral import SpectralBands
+from denselab.data.pixels.spectral import SpectralBands
 from denselab.engine.folder import load_engine
 from denselab.errors import (
     CheckpointError,

@@ -107,8 +107,8 @@ def _check_one(
 
 def _displayed(dataset: Dataset, display: tuple[str, ...]) -> Dataset:
     """The data set with other bands to display, in its pictures and its note. Raises ConfigError."""
-    from denselab.data.read.spectral import with_display
-    from denselab.data.read.spectral_survey import bands_note
+    from denselab.data.pixels.spectral import with_display
+    from denselab.data.pixels.spectral_survey import bands_note
 
     chosen, notes = with_display(dataset.bands, display), dataset.notes
     if dataset.bands and chosen:

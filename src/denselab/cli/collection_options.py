@@ -83,7 +83,7 @@ def inputs_of(inputs: list[str], out: str, shard_text: str | None) -> Inputs:
 
 def _some(found: Iterator[Source], name: str, shard: str | None, closed: Sequence[Skipped] = ()) -> Iterator[Source]:
     """The same, after a look at the first: a folder without pictures is told at once. closed: what was not listed."""
-    from denselab.data.read.images import PICTURE_SUFFIXES
+    from denselab.data.pixels.images import PICTURE_SUFFIXES
 
     first = next(found, None)
     if first is None and closed:

@@ -15,7 +15,7 @@ from denselab.console import remark
 from denselab.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from denselab.data.read.spectral import SpectralBands
+    from denselab.data.pixels.spectral import SpectralBands
     from denselab.engine.open import EngineName
     from denselab.inference.inputs import Skipped, Source
     from denselab.inference.job import Job
@@ -87,7 +87,7 @@ class Task:
 
 def task_of(inputs: list[str], out: str, more: More, ray: str | None) -> Task:
     """What the inputs ask for. Raises ConfigError for what does not go together, DataError where nothing is left."""
-    from denselab.data.read.inside import refuse_inside_data
+    from denselab.data.listing.inside import refuse_inside_data
     from denselab.inference.film import is_camera, split_films
     from denselab.inference.inputs import require_given
     from denselab.inference.job import refuse_one_file

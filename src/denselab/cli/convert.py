@@ -45,7 +45,7 @@ def convert(
     Files that would run code when they are read are refused.
     """
     from denselab.convert.conversion import convert_file  # here: `denselab --help` needs no torch
-    from denselab.data.read.inside import refuse_inside_data
+    from denselab.data.listing.inside import refuse_inside_data
 
     refuse_inside_data(out)
     done = convert_file(file, source, model, out, encoder=encoder, classes=classes, labels=labels)

@@ -67,7 +67,7 @@ def tune(
     They are stored in the model only if they help.
     """
     from denselab import refine  # here: `denselab --help` needs no torch
-    from denselab.data.read.inside import refuse_inside_data
+    from denselab.data.listing.inside import refuse_inside_data
     from denselab.files import write_text
     from denselab.inference.predictor import load
     from denselab.measure.data import select

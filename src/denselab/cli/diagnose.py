@@ -46,7 +46,7 @@ def diagnose(
 
     The page is diagnosis.html; label_errors.csv lists the doubtful regions.
     """
-    from denselab.data.read.inside import refuse_inside_data  # here: `denselab --help` needs no torch
+    from denselab.data.listing.inside import refuse_inside_data  # here: `denselab --help` needs no torch
     from denselab.measure.diagnose import diagnose as work
     from denselab.report.diagnosis_page import document, write_diagnosis
 

@@ -109,7 +109,7 @@ def evaluate(
 
 def _refuse_own_data(*folders: Path | None) -> None:
     """Refuse folders inside a data set. Raises ConfigError."""
-    from denselab.data.read.inside import refuse_inside_data  # here: `denselab --help` needs no numpy
+    from denselab.data.listing.inside import refuse_inside_data  # here: `denselab --help` needs no numpy
 
     for folder in folders:
         refuse_inside_data(folder)

@@ -66,7 +66,7 @@ def explain(
     they are added, class maps of both models.
     """
     from denselab.data.draw.synthetic import draw_scene
-    from denselab.data.read.inside import refuse_inside_data
+    from denselab.data.listing.inside import refuse_inside_data
     from denselab.inspection.explanation import explain as look
     from denselab.models import MODELS
     from denselab.report.boxes_page import write_boxes
@@ -95,7 +95,7 @@ def explain(
 
 def _named(model: str | None, image: str | None) -> tuple[str, Path | None]:
     """The model and the picture, None for a drawn scene. A file alone is the picture. Raises NoSuchPath."""
-    from denselab.data.read.images import PICTURE_SUFFIXES
+    from denselab.data.pixels.images import PICTURE_SUFFIXES
     from denselab.inspection.shipped import SHIPPED
 
     if model is not None and image is None and Path(model).suffix.lower() in PICTURE_SUFFIXES:

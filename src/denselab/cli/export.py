@@ -50,7 +50,7 @@ def export(
     The folder is a model folder: predict and eval take it. What is not the same model ends with exit code 7 and leaves
     nothing behind.
     """
-    from denselab.data.read.inside import refuse_inside_data  # here: `denselab --help` needs no torch
+    from denselab.data.listing.inside import refuse_inside_data  # here: `denselab --help` needs no torch
     from denselab.export.deploy import export as export_model
 
     refuse_inside_data(out)

@@ -94,7 +94,7 @@ def refine(
     """Refine probabilities of any network with the dense CRF: label PNGs, overlays, and the refined probabilities."""
     from denselab.crf.parameters import changed  # here: `denselab --help` needs no numba
     from denselab.crf.parameters import preset as named
-    from denselab.data.read.inside import refuse_inside_data
+    from denselab.data.listing.inside import refuse_inside_data
     from denselab.refine import Refinement, label_table, refine_files
 
     started = time.monotonic()

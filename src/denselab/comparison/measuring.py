@@ -16,7 +16,7 @@ from denselab.comparison.members import is_finished, run_folder
 from denselab.comparison.plan import MEASURED, Plan
 from denselab.comparison.ways import WAYS, ways_of
 from denselab.data import Dataset, Item
-from denselab.data.read.many_files import spread
+from denselab.data.many_files import spread
 from denselab.engine.ensemble_folder import is_ensemble
 from denselab.engine.hub import is_hub_id
 from denselab.engine.open import model_folder

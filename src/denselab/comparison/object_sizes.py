@@ -13,7 +13,7 @@ from denselab.comparison.measuring import StoredLabels
 from denselab.comparison.result import Comparison
 from denselab.comparison.ways import WAYS
 from denselab.data import Dataset
-from denselab.data.read.many_files import spread
+from denselab.data.many_files import spread
 from denselab.evaluation.objects import EDGES, Object, SizeRow, by_size, objects_of
 from denselab.evaluation.ranking import POINTS
 from denselab.report.html import Html, Kind, chart, paragraph, section, table, text

@@ -15,8 +15,8 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from denselab.data.dataset import Dataset, Item
-from denselab.data.read.many_files import spread
-from denselab.data.read.spectral import band_paths
+from denselab.data.many_files import spread
+from denselab.data.pixels.spectral import band_paths
 from denselab.data.seen import DIGITS, digests_of
 from denselab.errors import CheckpointError, DataError
 from denselab.files import read_json

@@ -11,19 +11,19 @@ from typing import Any
 
 import numpy as np
 
+from denselab.data.finding.recognise import recognise
 from denselab.data.item import LEFT_OUT, FileLabels, Found, Item, LabelSource
-from denselab.data.likenesses import LOOKED_AT, Alike, alike, looks
-from denselab.data.read.encodings import Encoding
-from denselab.data.read.images import picture_mode, read_image
-from denselab.data.read.infer import Inferred, infer_encoding
-from denselab.data.read.label_table import alike as alike_names
-from denselab.data.read.recognise import recognise
-from denselab.data.read.scan import MAX_SCANNED, counts_by_id
-from denselab.data.read.spectral import SpectralBands, read_spectral, shown_as_rgb
-from denselab.data.read.spectral_survey import spectral_of
-from denselab.data.read.tree import SPLITS
-from denselab.data.read.white import white_of
-from denselab.data.split import Summary, decide_splits, named_splits, nothing_to_train_on
+from denselab.data.label_files.encodings import Encoding
+from denselab.data.label_files.infer import Inferred, infer_encoding
+from denselab.data.label_files.label_table import alike as alike_names
+from denselab.data.label_files.scan import MAX_SCANNED, counts_by_id
+from denselab.data.listing.tree import SPLITS
+from denselab.data.pixels.images import picture_mode, read_image
+from denselab.data.pixels.spectral import SpectralBands, read_spectral, shown_as_rgb
+from denselab.data.pixels.spectral_survey import spectral_of
+from denselab.data.pixels.white import white_of
+from denselab.data.splits.likenesses import LOOKED_AT, Alike, alike, looks
+from denselab.data.splits.split import Summary, decide_splits, named_splits, nothing_to_train_on
 from denselab.data.weak_items import scored_by_masks, weak_items
 from denselab.data.weak_labels import weak_line
 from denselab.errors import ConfigError, DataError

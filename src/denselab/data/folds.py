@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from denselab.data.dataset import Dataset, summary_of
 from denselab.data.item import Item
-from denselab.data.read.tree import SPLIT_WORDS
-from denselab.data.sequences import names_can_say, with_groups
+from denselab.data.listing.tree import SPLIT_WORDS
+from denselab.data.splits.sequences import names_can_say, with_groups
 from denselab.data.weak_labels import has_mask
 from denselab.errors import ConfigError, DataError
 

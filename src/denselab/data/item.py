@@ -8,12 +8,12 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from denselab.data.read.encodings import Encoding, Kind, decode
-from denselab.data.read.images import picture_mode, read_label_colours, read_label_pixels
-from denselab.data.read.scan import counts_by_id, read_contents
-from denselab.data.read.shapes import two_valued_mask
-from denselab.data.read.spectral_survey import GivenBands
-from denselab.data.read.transparent import cleared, transparent
+from denselab.data.label_files.encodings import Encoding, Kind, decode
+from denselab.data.label_files.scan import counts_by_id, read_contents
+from denselab.data.label_files.shapes import two_valued_mask
+from denselab.data.label_files.transparent import cleared, transparent
+from denselab.data.pixels.images import picture_mode, read_label_colours, read_label_pixels
+from denselab.data.pixels.spectral_survey import GivenBands
 from denselab.errors import DataError
 from denselab.labels import NODATA, LabelSpace
 

@@ -14,8 +14,8 @@ from scipy import ndimage
 from denselab.data.connected import connected_instances
 from denselab.data.dataset import Dataset
 from denselab.data.item import FileLabels, Item
-from denselab.data.read.images import read_label_pixels
-from denselab.data.read.shapes import ObjectMasks, PanopticLabels, ShapeLabels, two_valued_mask
+from denselab.data.label_files.shapes import ObjectMasks, PanopticLabels, ShapeLabels, two_valued_mask
+from denselab.data.pixels.images import read_label_pixels
 from denselab.errors import DataError
 from denselab.types import LabelMap
 

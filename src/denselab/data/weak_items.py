@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from denselab.data.item import Item, NamedWeak
-from denselab.data.read.images import picture_size
+from denselab.data.pixels.images import picture_size
 from denselab.data.weak_labels import BoxLabels, TagLabels, Weak, background_id, clipped, has_mask
 from denselab.errors import DataError
 from denselab.in_words import first_few, number_of

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.data.item import Item
-from denselab.data.read.images import picture_size
+from denselab.data.pixels.images import picture_size
 from denselab.in_words import number_of
 from denselab.labels import NODATA, LabelSpace
 

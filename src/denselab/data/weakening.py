@@ -11,7 +11,7 @@ import numpy as np
 from denselab.data.dataset import Dataset
 from denselab.data.item import Item
 from denselab.data.objects import read_objects
-from denselab.data.read.lists import apply_lists, read_list
+from denselab.data.splits.lists import apply_lists, read_list
 from denselab.data.weak_labels import Box, BoxLabels, TagLabels, Weak, background_id, clipped, has_mask, is_weak
 from denselab.errors import ConfigError, DataError
 from denselab.in_words import first_few, number_of

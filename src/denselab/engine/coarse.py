@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from denselab.data.feed.taps import Blend
+from denselab.data.resizing.taps import Blend
 from denselab.engine import planes
 from denselab.engine.enlarge import (
     CACHED_BYTES,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from denselab.data.feed.taps import Blend, blend
+from denselab.data.resizing.taps import Blend, blend
 from denselab.types import LabelMap
 
 Planes = NDArray[np.float32]

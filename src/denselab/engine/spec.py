@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from denselab.crf import Parameters
 from denselab.data.feed.fit import fit_size
-from denselab.data.read.images import read_image
-from denselab.data.read.spectral import SpectralBands, read_spectral
+from denselab.data.pixels.images import read_image
+from denselab.data.pixels.spectral import SpectralBands, read_spectral
 from denselab.encoders.origin import Origin
 from denselab.errors import ConfigError
 from denselab.labels import LabelSpace

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from denselab.crf import Parameters
-from denselab.data.read.spectral import bands_from_record
+from denselab.data.pixels.spectral import bands_from_record
 from denselab.encoders.origin import stored_origin
 from denselab.engine.formats import current_config
 from denselab.engine.spec import Architecture, ModelSpec, Preprocessing

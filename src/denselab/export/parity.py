@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from denselab.data.feed.resize import resize_image
+from denselab.data.resizing.resize import resize_image
 from denselab.engine.engine import Engine
 from denselab.engine.enlarge import as_array, label_maps
 from denselab.errors import ParityError

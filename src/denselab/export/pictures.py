@@ -14,9 +14,9 @@ from denselab.console import tracked
 from denselab.data import Dataset, Item
 from denselab.data.dataset import open_as_named
 from denselab.data.draw.synthetic import write_synthetic
-from denselab.data.feed.resize import resize_image
-from denselab.data.read.many_files import spread
+from denselab.data.many_files import spread
 from denselab.data.recorded import Recorded, divided, read_recorded
+from denselab.data.resizing.resize import resize_image
 from denselab.data.seen import seen_by_any, seen_of
 from denselab.documents import parse_json
 from denselab.engine.spec import ModelSpec

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from denselab.data.feed.resize import resize_rows
+from denselab.data.resizing.resize import resize_rows
 from denselab.engine.enlarge import NARROW, arg_max
 from denselab.engine.out_of_memory import memory_errors
 from denselab.errors import CheckpointError
@@ -30,7 +30,7 @@ from denselab.inference.views import run_views, seen_in
 from denselab.types import LabelMap
 
 if TYPE_CHECKING:
-    from denselab.data.read.rows import RowWindow
+    from denselab.data.pixels.rows import RowWindow
 
 STATE, LABELS = "state.json", "labels.raw"
 BAND_PIXELS = 1_000_000  # of finished labels, looked at together: counting them takes 8 bytes each

@@ -22,9 +22,9 @@ import numpy as np
 from denselab.console import Progress, progress
 from denselab.crf.parameters import Parameters
 from denselab.data.feed.fit import Size
-from denselab.data.read.opening import refuse_empty
-from denselab.data.read.rows import Rows
-from denselab.data.read.white import HEADERS, is_deep
+from denselab.data.pixels.opening import refuse_empty
+from denselab.data.pixels.rows import Rows
+from denselab.data.pixels.white import HEADERS, is_deep
 from denselab.errors import DataError, DenseLabError, ResourceError
 from denselab.inference.ahead import read_ahead
 from denselab.inference.claims import Claims

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from denselab.data.read.spectral import SpectralBands, band_paths, shared_part
+from denselab.data.pixels.spectral import SpectralBands, band_paths, shared_part
 from denselab.engine.ensemble_folder import is_ensemble, read_ensemble
 from denselab.engine.hub import is_torchvision
 from denselab.engine.open import EngineName, model_folder

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from denselab.data.read.not_by_rows import NotByRows
-from denselab.data.read.rows import open_rows
-from denselab.data.read.spectral import SpectralBands, no_data
+from denselab.data.pixels.not_by_rows import NotByRows
+from denselab.data.pixels.rows import open_rows
+from denselab.data.pixels.spectral import SpectralBands, no_data
 from denselab.inference.geojson import write_polygons
 from denselab.inference.geotiff import longitude_latitude, read_georeference
 from denselab.inference.huge import with_gaps, write_geotiff

@@ -14,8 +14,8 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from denselab.data.read.tiff import GDAL_NODATA, TIFF_SUFFIXES
-from denselab.data.read.tiff_pages import opened_tiff
+from denselab.data.pixels.tiff import GDAL_NODATA, TIFF_SUFFIXES
+from denselab.data.pixels.tiff_pages import opened_tiff
 from denselab.errors import DataError, MissingExtra, install
 from denselab.files import replaced
 from denselab.inference.marks import TIFF_SEAL, seal

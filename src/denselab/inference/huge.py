@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 
 from denselab.console import Progress
-from denselab.data.read.images import picture_size
-from denselab.data.read.not_by_rows import NotByRows
-from denselab.data.read.opening import MAX_PIXELS
-from denselab.data.read.rows import Rows, RowWindow, band_edges, open_rows
-from denselab.data.read.tiff import TIFF_SUFFIXES
+from denselab.data.pixels.images import picture_size
+from denselab.data.pixels.not_by_rows import NotByRows
+from denselab.data.pixels.opening import MAX_PIXELS
+from denselab.data.pixels.rows import Rows, RowWindow, band_edges, open_rows
+from denselab.data.pixels.tiff import TIFF_SUFFIXES
 from denselab.errors import DataError
 from denselab.files import replaced
 from denselab.inference.bands import BandStore, run_bands
@@ -213,8 +213,8 @@ def reduced_overlay(labels: Any, picture: RowWindow, space: LabelSpace) -> PILIm
 def _reduced_strip(picture: RowWindow, size: tuple[int, int], top: int, bottom: int) -> Image:
     """Rows [top, bottom) of the picture at (height, width) `size`, (bottom - top, w, 3) uint8.
 
-    By Pillow, whose antialiased filter is that of data/feed/resample.py but for the rounding between its two passes:
-    it needs no compiled loop, and so none of the 120 MiB that the compiler takes to start.
+    By Pillow, whose antialiased filter is that of data/resizing/resample.py but for the rounding between its two
+    passes: it needs no compiled loop, and so none of the 120 MiB that the compiler takes to start.
     """
     height, width = picture.shape[:2]
     scale = height / size[0]

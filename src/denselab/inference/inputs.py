@@ -11,10 +11,10 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-from denselab.data.read.images import PICTURE_SUFFIXES
-from denselab.data.read.spectral import SpectralBands, shared_part
-from denselab.data.read.stored_bands import NPY
-from denselab.data.read.tree import walk_folders
+from denselab.data.listing.tree import walk_folders
+from denselab.data.pixels.images import PICTURE_SUFFIXES
+from denselab.data.pixels.spectral import SpectralBands, shared_part
+from denselab.data.pixels.stored_bands import NPY
 from denselab.engine.spec import Preprocessing
 from denselab.errors import ConfigError, DenseLabError, OutOfMemory, ResourceError
 from denselab.inference.prediction import RESULT_FOLDERS, TABLE, read_table

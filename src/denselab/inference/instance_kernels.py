@@ -25,7 +25,7 @@ from denselab.compiled.vectors import (
     store,
     subtract,
 )
-from denselab.data.feed.taps import axis_taps
+from denselab.data.resizing.taps import axis_taps
 from denselab.engine.planes import taps
 
 _taps = compiled(taps)
@@ -63,7 +63,7 @@ def _dividing(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @compiled
 def _reduce(scores: Any, upper: Any, down: Any, left: Any, along: Any, out: Any, lanes: Any) -> None:
-    """First the rows blended by their taps, then their columns; see data.feed.taps."""
+    """First the rows blended by their taps, then their columns; see data.resizing.taps."""
     height, width, classes = out.shape
     rows = scores.reshape(len(scores), scores.shape[1] * classes)
     length = rows.shape[1]

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from denselab.compiled.vectors import lanes_for
 from denselab.data.feed.fit import Size
-from denselab.data.feed.resample import resample_image
-from denselab.data.read.spectral import SpectralBands
+from denselab.data.pixels.spectral import SpectralBands
+from denselab.data.resizing.resample import resample_image
 from denselab.engine.engine import Engine
 from denselab.engine.enlarge import BAND_BYTES, as_array, row_bands
 from denselab.engine.planes import Planes

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from denselab.data.read.png_rows import SIGNATURE
+from denselab.data.pixels.png_rows import SIGNATURE
 from denselab.files import replaced
 from denselab.inference.marks import MARK, chunk, sealed, text_chunk
 from denselab.inference.prediction import file_palette, file_table

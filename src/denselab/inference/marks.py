@@ -14,7 +14,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO
 
-from denselab.data.read.png_rows import SIGNATURE
+from denselab.data.pixels.png_rows import SIGNATURE
 
 MARK, SEAL = "denselab", "denselab-seal"  # keys of the texts
 END = b"\0\0\0\0IEND\xaeB`\x82"  # the last chunk: length, name, nothing, and its sum

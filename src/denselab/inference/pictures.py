@@ -14,8 +14,8 @@ import numpy as np
 from PIL import Image as PILImage
 from PIL import ImageOps
 
-from denselab.data.read.images import read_image
-from denselab.data.read.spectral import array_as_bands
+from denselab.data.pixels.images import read_image
+from denselab.data.pixels.spectral import array_as_bands
 from denselab.engine.spec import Preprocessing
 from denselab.errors import DataError, ShapeError
 from denselab.inference.inputs import Source, find_sources

@@ -8,7 +8,7 @@ from typing import get_args
 
 from denselab.crf import Parameters
 from denselab.crf.parameters import Choice, parameters_for
-from denselab.data.read.spectral import shown_as_rgb, with_display
+from denselab.data.pixels.spectral import shown_as_rgb, with_display
 from denselab.engine.engine import Engine
 from denselab.engine.spec import ModelSpec
 from denselab.errors import ConfigError

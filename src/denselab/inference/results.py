@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 
-from denselab.data.read.rows import open_rows
+from denselab.data.pixels.rows import open_rows
 from denselab.inference.prediction import file_table
 from denselab.labels import LabelSpace
 from denselab.types import LabelMap

@@ -11,8 +11,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from denselab.data.feed.resample import nearest_lines
-from denselab.data.feed.resize import resize_image
+from denselab.data.resizing.resample import nearest_lines
+from denselab.data.resizing.resize import resize_image
 from denselab.inference.optical_flow import Flow, Plane, optical_flow, resized, warped
 from denselab.types import Image
 

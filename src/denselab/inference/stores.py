@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
-from denselab.data.read.images import PICTURE_SUFFIXES
+from denselab.data.pixels.images import PICTURE_SUFFIXES
 from denselab.engine.spec import Preprocessing
 from denselab.errors import DataError, DenseLabError, MissingExtra, NoSuchPath, ResourceError, install
 from denselab.inference.inputs import Source, distinct

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from denselab.data.feed.resample import resize_labels
+from denselab.data.resizing.resample import resize_labels
 from denselab.errors import ConfigError
 from denselab.files import write_text
 from denselab.inference.prediction import Prediction, file_table

@@ -16,7 +16,7 @@ from typing import IO, Any, get_args
 import numpy as np
 
 from denselab.console import progress
-from denselab.data.read.opening import refuse_empty
+from denselab.data.pixels.opening import refuse_empty
 from denselab.engine.enlarge import arg_max, empty_labels
 from denselab.errors import CheckpointError, ConfigError, DataError, OutOfMemory
 from denselab.files import replaced, unpack_json, write_json

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.data.feed.fit import Size
-from denselab.data.feed.resize import resize_image
+from denselab.data.resizing.resize import resize_image
 from denselab.engine.coarse import Coarse
 from denselab.engine.engine import Engine
 from denselab.engine.enlarge import (

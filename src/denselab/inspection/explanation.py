@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from denselab.build import model_preprocessing
 from denselab.console import progress
-from denselab.data.feed.resize import resize_image
 from denselab.data.layouts.tables import VOC_21, voc_colour
-from denselab.data.read.spectral import shown_as_rgb
+from denselab.data.pixels.spectral import shown_as_rgb
+from denselab.data.resizing.resize import resize_image
 from denselab.engine.device import resolve_device
 from denselab.engine.enlarge import label_maps
 from denselab.engine.spec import Architecture, ModelSpec, Preprocessing

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.data import Dataset, Item
-from denselab.data.read.many_files import spread
+from denselab.data.many_files import spread
 from denselab.data.weak_labels import has_mask
 from denselab.evaluation.confusion import Counts
 from denselab.evaluation.scores import mean_iou, pixel_accuracy

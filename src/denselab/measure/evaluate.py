@@ -12,7 +12,7 @@ from typing import Any
 from denselab.console import progress
 from denselab.crf.parameters import Choice, origin, told
 from denselab.data import Dataset, Item
-from denselab.data.read.spectral import with_display
+from denselab.data.pixels.spectral import with_display
 from denselab.engine.open import EngineName
 from denselab.evaluation.evaluation import Evaluation, count_pictures
 from denselab.evaluation.paired import Paired

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.data.dataset import Dataset, Item
-from denselab.data.feed.resample import nearest_lines, resize_labels
-from denselab.data.feed.resize import resize_rows
 from denselab.data.item import FileLabels, LabelSource
-from denselab.data.read.encodings import decode
-from denselab.data.read.not_by_rows import NotByRows
-from denselab.data.read.rows import Rows, RowWindow, band_edges, open_rows
+from denselab.data.label_files.encodings import decode
+from denselab.data.pixels.not_by_rows import NotByRows
+from denselab.data.pixels.rows import Rows, RowWindow, band_edges, open_rows
+from denselab.data.resizing.resample import nearest_lines, resize_labels
+from denselab.data.resizing.resize import resize_rows
 from denselab.engine.enlarge import empty_labels
 from denselab.errors import DataError
 from denselab.inference.bands import BandStore, goes_by_rows, run_bands

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from denselab.data.feed.resample import resize_labels
+from denselab.data.resizing.resample import resize_labels
 from denselab.files import LONGEST_NAME
 from denselab.labels import LabelSpace
 from denselab.types import Image, LabelMap, Sample

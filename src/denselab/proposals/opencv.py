@@ -4,7 +4,7 @@ from types import ModuleType
 
 import numpy as np
 
-from denselab.data.feed.resize import resize_image
+from denselab.data.resizing.resize import resize_image
 from denselab.errors import MissingExtra, install
 from denselab.proposals.boxes import NONE, Boxes, areas
 from denselab.proposals.edges import edge_map, thinned

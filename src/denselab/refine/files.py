@@ -12,7 +12,7 @@ import numpy as np
 from denselab.console import progress
 from denselab.crf import Parameters, refined
 from denselab.crf.batch import Job, Refined, refine_many
-from denselab.data.read.images import read_image
+from denselab.data.pixels.images import read_image
 from denselab.errors import ConfigError, DataError, DenseLabError
 from denselab.inference.crf_steps import write_steps
 from denselab.inference.inputs import (

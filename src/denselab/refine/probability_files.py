@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.crf.unary import probs_of_labels
-from denselab.data.read.encodings import count_values
-from denselab.data.read.images import LOSSY_SUFFIXES, read_label_pixels
-from denselab.data.read.likeness import NEAR_END, is_smeared_two_valued
+from denselab.data.label_files.encodings import count_values
+from denselab.data.label_files.likeness import NEAR_END, is_smeared_two_valued
+from denselab.data.pixels.images import LOSSY_SUFFIXES, read_label_pixels
 from denselab.documents import open_ordinary
 from denselab.errors import DataError
 from denselab.labels import LabelSpace

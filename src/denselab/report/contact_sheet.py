@@ -9,7 +9,7 @@ from PIL import Image as PillowImage
 
 from denselab.data.audit.findings import read_headers
 from denselab.data.dataset import Dataset, Item, require_outside
-from denselab.data.read.many_files import spread
+from denselab.data.many_files import spread
 from denselab.errors import DataError
 from denselab.files import write_bytes
 from denselab.labels import LabelSpace

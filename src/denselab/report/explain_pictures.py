@@ -6,7 +6,7 @@ from PIL import Image as PILImage
 from PIL import ImageDraw
 from scipy.ndimage import gaussian_filter
 
-from denselab.data.feed.resample import resize_labels
+from denselab.data.resizing.resample import resize_labels
 from denselab.inspection.activations import LayerMaps
 from denselab.inspection.explanation import Effect, Explanation
 from denselab.inspection.receptive import Box

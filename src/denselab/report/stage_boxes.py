@@ -10,8 +10,8 @@ from PIL import ImageDraw
 
 from denselab.data import Dataset
 from denselab.data.item import Item
+from denselab.data.many_files import spread
 from denselab.data.objects import read_objects
-from denselab.data.read.many_files import spread
 from denselab.errors import DataError
 from denselab.in_words import number_of
 from denselab.labels import LabelSpace

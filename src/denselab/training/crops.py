@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from denselab.console import tracked
 from denselab.data.dataset import Dataset, Item
-from denselab.data.feed.resample import resize_labels
-from denselab.data.feed.resize import resize_image
 from denselab.data.objects import read_objects, source_of
+from denselab.data.resizing.resample import resize_labels
+from denselab.data.resizing.resize import resize_image
 from denselab.errors import CheckpointError, DataError
 from denselab.files import read_json, write_json
 from denselab.inference.instance_wise import around, cut

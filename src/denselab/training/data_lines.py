@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from denselab.data.counting import COUNTED, count_class_pixels
 from denselab.data.dataset import Dataset, Item
 from denselab.data.feed.fit import fit_factor, fit_size
-from denselab.data.feed.resample import resize_labels
 from denselab.data.layouts.rectangles import rectangles_alone
-from denselab.data.read.many_files import spread
+from denselab.data.many_files import spread
+from denselab.data.resizing.resample import resize_labels
 from denselab.data.weak_labels import named_weakly
 from denselab.errors import DataError
 from denselab.in_words import first_few, number_of

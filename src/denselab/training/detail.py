@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from denselab.data.dataset import Dataset, Item
 from denselab.data.feed.fit import fit_factor
-from denselab.data.feed.resample import contiguous, resize_labels
-from denselab.data.read.many_files import spread
+from denselab.data.many_files import spread
+from denselab.data.resizing.resample import contiguous, resize_labels
 from denselab.evaluation.confusion import confusion_matrix
 from denselab.evaluation.scores import class_iou
 from denselab.types import LabelMap

@@ -19,7 +19,7 @@ from denselab.data.feed.fit import fit_size
 from denselab.data.feed.loading import PixelWeights, balanced_weights
 from denselab.data.feed.transforms import Augmentation
 from denselab.data.feed.weight_map import weight_map
-from denselab.data.read.spectral import SpectralBands
+from denselab.data.pixels.spectral import SpectralBands
 from denselab.data.weak_labels import has_mask
 from denselab.encoders.origin import Origin
 from denselab.engine.device import resolve_device

@@ -121,7 +121,7 @@ def _of_pictures() -> list[tuple[Any, Callable[[], object]]]:
     """The loops that read pictures and labels, and calls that compile them."""
     import numpy as np
 
-    from denselab.data.feed import resample
+    from denselab.data.resizing import resample
 
     labels, image = np.zeros((2, 2), np.uint8), np.zeros((2, 2, 3), np.uint8)
     window = (0, 0, 2, 2)

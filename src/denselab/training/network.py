@@ -10,7 +10,7 @@ from denselab.build import encoder_weights, model_preprocessing
 from denselab.config import Settings, merged
 from denselab.crf_layer.crf_rnn import CRFSettings
 from denselab.crf_layer.with_crf import WithCRF
-from denselab.data.read.spectral import SpectralBands
+from denselab.data.pixels.spectral import SpectralBands
 from denselab.encoders.origin import SCRATCH, Origin
 from denselab.engine.spec import Architecture
 from denselab.errors import ConfigError

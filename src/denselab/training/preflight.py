@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from torch import nn
 
 from denselab.data.dataset import Item
-from denselab.data.read.images import picture_size
-from denselab.data.read.many_files import spread
+from denselab.data.many_files import spread
+from denselab.data.pixels.images import picture_size
 
 SIZES_READ = 64  # picture headers read to find the median size
 

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from denselab.config import TrainConfig
 from denselab.console import tracked
 from denselab.data.feed.fit import fit_size
-from denselab.data.feed.resample import resize_labels
-from denselab.data.feed.resize import resize_image
 from denselab.data.item import Item
+from denselab.data.resizing.resample import resize_labels
+from denselab.data.resizing.resize import resize_image
 from denselab.data.weak_labels import BoxLabels
 from denselab.engine.enlarge import enlarge_logits
 from denselab.engine.spec import Preprocessing

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from denselab.crf.parameters import Parameters
 from denselab.crf.refinement import refined_alone
 from denselab.data.feed.fit import shrunk_size
-from denselab.data.feed.resample import resize_labels
-from denselab.data.feed.resize import resize_image
+from denselab.data.resizing.resample import resize_labels
+from denselab.data.resizing.resize import resize_image
 from denselab.data.weak_labels import Box
 from denselab.types import Image, LabelMap
 

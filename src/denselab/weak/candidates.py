@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from denselab.data.feed.fit import shrunk_size
-from denselab.data.feed.resize import resize_image
+from denselab.data.resizing.resize import resize_image
 from denselab.data.weak_labels import Box
 from denselab.regions.kept import segments_in
 from denselab.regions.search import Search

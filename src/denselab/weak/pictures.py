@@ -7,8 +7,8 @@ from PIL import Image as PILImage
 from PIL import ImageDraw
 
 from denselab.data.feed.fit import fit_size
-from denselab.data.feed.resize import resize_image
 from denselab.data.item import Item
+from denselab.data.resizing.resize import resize_image
 from denselab.data.weak_labels import BoxLabels
 from denselab.types import Image
 from denselab.visualize import encode_png, grid, overlay

@@ -15,9 +15,9 @@ from denselab.data.audit.faults import pairing_faults
 from denselab.data.audit.findings import Fault, smeared
 from denselab.data.dataset import Dataset, Item, open_dataset
 from denselab.data.item import FileLabels
-from denselab.data.likenesses import NEAR_BITS, look_of
-from denselab.data.read.encodings import Encoding
-from denselab.data.read.opening import EXIF_ORIENTATION
+from denselab.data.label_files.encodings import Encoding
+from denselab.data.pixels.opening import EXIF_ORIENTATION
+from denselab.data.splits.likenesses import NEAR_BITS, look_of
 from denselab.labels import LabelEntry, LabelSpace
 
 TABLE = LabelSpace(

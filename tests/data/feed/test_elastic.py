@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from denselab.data.feed.elastic import bicubic_weights, elastic_field, rotated_positions, warp
-from denselab.data.feed.resample import IDENTITY, resample_image, resample_labels
+from denselab.data.resizing.resample import IDENTITY, resample_image, resample_labels
 
 FILL = np.array([9, 9, 9], np.uint8)
 

@@ -24,8 +24,8 @@ from denselab.data.feed.loading import (
     train_loader,
     val_batches,
 )
-from denselab.data.feed.resize import resize_image
 from denselab.data.feed.transforms import Augmentation
+from denselab.data.resizing.resize import resize_image
 from denselab.errors import ConfigError, DataError
 from denselab.types import Sample
 

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from torchvision.transforms.v2 import functional as v2
 
 from denselab.data.feed.fit import fit_size
-from denselab.data.feed.resample import resize_labels
 from denselab.data.feed.transforms import (
     Augmentation,
     augment,
@@ -19,6 +18,7 @@ from denselab.data.feed.transforms import (
     prepare,
     sample_seed,
 )
+from denselab.data.resizing.resample import resize_labels
 from denselab.errors import ConfigError
 from denselab.types import Sample
 

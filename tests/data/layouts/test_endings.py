@@ -5,7 +5,7 @@ import pytest
 
 from denselab.data import open_dataset
 from denselab.data.layouts.endings import by_ending
-from denselab.data.read.tree import read_tree
+from denselab.data.listing.tree import read_tree
 from denselab.errors import DataError
 
 EYES = ("Image_01L", "Image_01R", "Image_02L")

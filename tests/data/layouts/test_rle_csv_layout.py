@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from denselab.data import open_dataset
-from denselab.data.read.polygons import starts_mask
+from denselab.data.label_files.polygons import starts_mask
 from denselab.errors import DataError
 
 

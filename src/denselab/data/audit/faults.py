@@ -14,9 +14,9 @@ from denselab.data.audit.turned import turned
 from denselab.data.dataset import Dataset
 from denselab.data.item import FileLabels
 from denselab.data.layouts.rectangles import rectangles_alone
-from denselab.data.read.tree import starts
-from denselab.data.read.yaml_text import in_yaml
+from denselab.data.listing.tree import starts
 from denselab.data.weak_labels import has_mask, named_weakly
+from denselab.data.yaml_text import in_yaml
 from denselab.in_words import first_few, number_of
 from denselab.labels import labels_line
 

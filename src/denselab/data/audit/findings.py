@@ -13,12 +13,12 @@ from PIL import Image as PillowImage
 from denselab.data.audit.turned import Fits, fits_of
 from denselab.data.dataset import Dataset, Item
 from denselab.data.item import FileLabels
-from denselab.data.likenesses import Look, look_of
-from denselab.data.read.encodings import count_values
-from denselab.data.read.images import is_lossy, lossy_form, picture_mode, picture_size, read_label_pixels
-from denselab.data.read.opening import MAX_PIXELS, exif_orientation, refuse_empty
-from denselab.data.read.shapes import ShapeLabels
-from denselab.data.read.tiff import TIFF_SUFFIXES, read_tags
+from denselab.data.label_files.encodings import count_values
+from denselab.data.label_files.shapes import ShapeLabels
+from denselab.data.pixels.images import is_lossy, lossy_form, picture_mode, picture_size, read_label_pixels
+from denselab.data.pixels.opening import MAX_PIXELS, exif_orientation, refuse_empty
+from denselab.data.pixels.tiff import TIFF_SUFFIXES, read_tags
+from denselab.data.splits.likenesses import Look, look_of
 from denselab.data.weak_labels import has_mask
 from denselab.errors import DataError
 from denselab.in_words import number_of

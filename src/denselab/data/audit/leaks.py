@@ -10,9 +10,9 @@ import numpy as np
 from denselab.data.audit.findings import Fault, ItemFindings, relative
 from denselab.data.dataset import Dataset
 from denselab.data.item import Item
-from denselab.data.likenesses import LOOKED_AT, Alike, alike, looks
-from denselab.data.read.tree import SPLITS
-from denselab.data.sequences import SUBJECT, numbered_copies, original_of, tiles
+from denselab.data.listing.tree import SPLITS
+from denselab.data.splits.likenesses import LOOKED_AT, Alike, alike, looks
+from denselab.data.splits.sequences import SUBJECT, numbered_copies, original_of, tiles
 from denselab.errors import DataError
 from denselab.in_words import first_few, number_of
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.compiled import compiled
-from denselab.data.feed.resample import (
+from denselab.data.resizing.resample import (
     Limits,
     Size,
     apply_colour_matrix,
@@ -22,7 +22,7 @@ from denselab.data.feed.resample import (
     kernel_limits,
     resample_image,
 )
-from denselab.data.feed.resample_bands import warp_bands
+from denselab.data.resizing.resample_bands import warp_bands
 from denselab.types import LabelMap, Pixels
 
 Field = NDArray[np.float32]

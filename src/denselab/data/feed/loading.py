@@ -20,9 +20,9 @@ from torch import Tensor
 
 from denselab.data.feed.cache import SampleCache
 from denselab.data.feed.fit import fit_size
-from denselab.data.feed.resample import Size
-from denselab.data.feed.resize import resize_image
 from denselab.data.feed.transforms import Augmentation, augment_into, prepare, sample_seed
+from denselab.data.resizing.resample import Size
+from denselab.data.resizing.resize import resize_image
 from denselab.errors import ConfigError, DataError
 from denselab.types import LabelMap, Sample
 

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from denselab.data.feed.elastic import elastic_field, rotated_positions, warp
 from denselab.data.feed.fit import fit_factor
-from denselab.data.feed.resample import (
+from denselab.data.pixels.spectral import SpectralBands
+from denselab.data.resizing.resample import (
     IDENTITY,
     Limits,
     Size,
@@ -28,8 +29,7 @@ from denselab.data.feed.resample import (
     resample_labels,
     resize_labels,
 )
-from denselab.data.feed.resize import resize_image
-from denselab.data.read.spectral import SpectralBands
+from denselab.data.resizing.resize import resize_image
 from denselab.errors import ConfigError
 from denselab.types import LabelMap, Pixels, Sample
 

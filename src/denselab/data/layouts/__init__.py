@@ -26,7 +26,7 @@ from denselab.data.layouts.via import find_via
 from denselab.data.layouts.voc import find_voc
 from denselab.data.layouts.xml_file import find_cvat, find_labelme_xml
 from denselab.data.layouts.yolo import find_yolo
-from denselab.data.read.tree import Tree
+from denselab.data.listing.tree import Tree
 from denselab.errors import DataError
 from denselab.in_words import first_few
 

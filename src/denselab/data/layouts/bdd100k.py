@@ -10,9 +10,9 @@ from denselab.data.item import Found, NamedLabel
 from denselab.data.layouts.folder import found_pairs
 from denselab.data.layouts.placing import Placed
 from denselab.data.layouts.tables import CITYSCAPES
-from denselab.data.read.name_files import named
-from denselab.data.read.tree import Tree, split_in_name
-from denselab.data.read.yaml_text import in_yaml
+from denselab.data.listing.tree import Tree, split_in_name
+from denselab.data.names.name_files import named
+from denselab.data.yaml_text import in_yaml
 from denselab.errors import DataError
 
 STREETS = tuple(NamedLabel(train, name, colour) for _, name, train, colour in CITYSCAPES if train != 255)

@@ -11,13 +11,13 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from denselab.data.item import Corners, NamedWeak
+from denselab.data.layouts.weak_files import NEAR, Pictures, named_weak, some
 from denselab.data.layouts.xml_file import Element, parse_xml, root_tag
 from denselab.data.layouts.yolo import box_of, read_lines_of
-from denselab.data.read.images import picture_size
-from denselab.data.read.name_files import ALL_FILES
-from denselab.data.read.names import read_names
-from denselab.data.read.tree import Tree, split_of_folders, words
-from denselab.data.read.weak_files import NEAR, Pictures, named_weak, some
+from denselab.data.listing.tree import Tree, split_of_folders, words
+from denselab.data.names.name_files import ALL_FILES
+from denselab.data.names.names import read_names
+from denselab.data.pixels.images import picture_size
 from denselab.errors import DataError
 from denselab.in_words import number_of
 

@@ -9,14 +9,14 @@ from functools import cached_property
 from pathlib import PurePosixPath
 
 from denselab.data.item import FileLabels, Found, Item, NamedLabel
+from denselab.data.label_files.encodings import colour_of_code
+from denselab.data.label_files.scan import Contents, scan
 from denselab.data.layouts.folder import item_of
 from denselab.data.layouts.tables import CAMVID_11, CAMVID_32
-from denselab.data.read.encodings import colour_of_code
-from denselab.data.read.lists import read_lines
-from denselab.data.read.name_files import named
-from denselab.data.read.names import read_names
-from denselab.data.read.scan import Contents, scan
-from denselab.data.read.tree import SPLIT_WORDS, Tree
+from denselab.data.listing.tree import SPLIT_WORDS, Tree
+from denselab.data.names.name_files import named
+from denselab.data.names.names import read_names
+from denselab.data.splits.lists import read_lines
 from denselab.errors import DataError
 from denselab.in_words import first_few, number_of
 

@@ -8,10 +8,10 @@ import re
 from pathlib import PurePosixPath
 
 from denselab.data.item import FileLabels, Found
+from denselab.data.label_files.encodings import Encoding
+from denselab.data.label_files.label_table import object_table
 from denselab.data.layouts.folder import item_of
-from denselab.data.read.encodings import Encoding
-from denselab.data.read.label_table import object_table
-from denselab.data.read.tree import Tree
+from denselab.data.listing.tree import Tree
 from denselab.in_words import number_of
 
 SEGMENTED = re.compile(r"^(\d+)_(GT|ST)/SEG/man_seg(\d+)\.tiff?$", re.IGNORECASE)

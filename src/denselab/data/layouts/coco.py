@@ -18,6 +18,9 @@ from typing import Any
 import numpy as np
 
 from denselab.data.item import Found, LabelSource
+from denselab.data.label_files.label_table import told_apart
+from denselab.data.label_files.polygons import Points, Size, coco_outline, rectangle_points, ring_area, turned
+from denselab.data.label_files.shapes import NO_POINTS, PanopticLabels, Shape
 from denselab.data.layouts.annotated import Annotated, found_drawn, number_in
 from denselab.data.layouts.coco_holes import hole_notes, rings_with_holes
 from denselab.data.layouts.coco_ids import CocoFile, names_by_id, same_ids
@@ -25,13 +28,10 @@ from denselab.data.layouts.coco_runs import in_rows, refuse_runs_along_rows
 from denselab.data.layouts.drawn import BOX_ALONE, boxes_left_out, overlaps
 from denselab.data.layouts.json_file import is_near_root, read_json, split_in_path
 from denselab.data.layouts.named_pictures import NamedPictures
-from denselab.data.read.label_table import told_apart
-from denselab.data.read.polygons import Points, Size, coco_outline, rectangle_points, ring_area, turned
-from denselab.data.read.shapes import NO_POINTS, PanopticLabels, Shape
-from denselab.data.read.tree import Tree, folder_role, lies_in
-from denselab.data.read.weak_files import read_boxes
-from denselab.data.read.yaml_text import in_yaml
+from denselab.data.layouts.weak_files import read_boxes
+from denselab.data.listing.tree import Tree, folder_role, lies_in
 from denselab.data.weak_labels import BoxLabels, clipped
+from denselab.data.yaml_text import in_yaml
 from denselab.errors import DataError
 from denselab.in_words import first_few, number_of
 from denselab.labels import VOID_COLOUR, LabelEntry, LabelSpace, Role, default_colour

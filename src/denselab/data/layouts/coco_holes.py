@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from denselab.data.read.polygons import Points, ring_area
+from denselab.data.label_files.polygons import Points, ring_area
 from denselab.in_words import first_few, number_of
 
 

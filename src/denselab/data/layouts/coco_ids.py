@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
-from denselab.data.read.tree import Tree
+from denselab.data.listing.tree import Tree
 from denselab.errors import DataError
 from denselab.in_words import first_few
 from denselab.numbers import written

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from denselab.data.read.opening import MAX_PIXELS
-from denselab.data.read.polygons import coco_mask
+from denselab.data.label_files.polygons import coco_mask
+from denselab.data.pixels.opening import MAX_PIXELS
 from denselab.errors import DataError
 
 PROBED = 16  # annotations of a file

@@ -12,8 +12,8 @@ from denselab.data.item import FileLabels, Found
 from denselab.data.layouts.endings import continued
 from denselab.data.layouts.folder import found_pairs, make_item, may_lack_label, names_for
 from denselab.data.layouts.placing import Placed, pair_placed, place
-from denselab.data.read.images import PICTURE_SUFFIXES
-from denselab.data.read.tree import SPLITS, Tree
+from denselab.data.listing.tree import SPLITS, Tree
+from denselab.data.pixels.images import PICTURE_SUFFIXES
 from denselab.errors import DataError
 from denselab.in_words import number_of
 

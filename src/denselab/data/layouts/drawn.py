@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from denselab.data.item import Found, Item, LabelSource
-from denselab.data.read.label_table import table_of_names
-from denselab.data.read.name_files import named
-from denselab.data.read.polygons import Points, Size
-from denselab.data.read.shapes import LINE_WIDTH, POINT_RADIUS, Shape, ShapeLabels
-from denselab.data.read.yaml_text import in_yaml
+from denselab.data.label_files.label_table import table_of_names
+from denselab.data.label_files.polygons import Points, Size
+from denselab.data.label_files.shapes import LINE_WIDTH, POINT_RADIUS, Shape, ShapeLabels
+from denselab.data.names.name_files import named
+from denselab.data.yaml_text import in_yaml
 from denselab.errors import DataError
 from denselab.in_words import first_few, number_of
 from denselab.labels import Colour, LabelSpace

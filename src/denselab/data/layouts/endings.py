@@ -5,10 +5,10 @@ from collections import defaultdict
 from collections.abc import Collection
 from pathlib import PurePosixPath
 
+from denselab.data.label_files.scan import read_contents
 from denselab.data.layouts.placing import Pairs, Placed, place
-from denselab.data.read.images import LOSSY_SUFFIXES
-from denselab.data.read.scan import read_contents
-from denselab.data.read.tree import Tree
+from denselab.data.listing.tree import Tree
+from denselab.data.pixels.images import LOSSY_SUFFIXES
 
 ENDING = re.compile(r"[_\-. ](?=.*[A-Za-z])")  # what stands behind a picture's name: a mark, then some letter
 MOST_VALUES = 64  # of a label file; pictures have more

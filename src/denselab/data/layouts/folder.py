@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from denselab.data.item import FileLabels, Found, Item, LabelSource, NamedLabel
+from denselab.data.label_files.scan import read_contents
 from denselab.data.layouts.asking import (
     JOINING,
     SeveralLabelFolders,
@@ -27,12 +28,11 @@ from denselab.data.layouts.endings import PEEKED, by_ending, is_label
 from denselab.data.layouts.placing import Pairs, Placed, has_number, pair_placed, place
 from denselab.data.layouts.told_pairs import refuse_other_pairs, told_pairs
 from denselab.data.layouts.unpaired import no_pairs
-from denselab.data.read.images import MAT_SUFFIX
-from denselab.data.read.name_records import names_of_tools
-from denselab.data.read.names import read_names
-from denselab.data.read.scan import read_contents
-from denselab.data.read.tree import LABEL_WORDS, Tree, folder_role, role_of_folders, words
-from denselab.data.read.yaml_text import in_yaml
+from denselab.data.listing.tree import LABEL_WORDS, Tree, folder_role, role_of_folders, words
+from denselab.data.names.name_records import names_of_tools
+from denselab.data.names.names import read_names
+from denselab.data.pixels.images import MAT_SUFFIX
+from denselab.data.yaml_text import in_yaml
 from denselab.errors import DataError
 from denselab.in_words import first_few, number_of
 

@@ -6,13 +6,13 @@ from pathlib import Path, PurePosixPath
 
 from denselab.data.item import FileLabels, Found, Item, NamedWeak
 from denselab.data.layouts.json_file import split_in_path
-from denselab.data.read.group_tables import grouped_by_table
-from denselab.data.read.lists import apply_lists, find_lists, items_by_key, lists_that_fit, positions_of, read_list
-from denselab.data.read.loose_lists import BOTH, Lists, loose_lists
-from denselab.data.read.split_tables import find_table, other_words
-from denselab.data.read.tree import Tree, folder_role, split_in_name
-from denselab.data.read.unread_splits import unread_splits
-from denselab.data.read.yaml_text import in_yaml
+from denselab.data.listing.tree import Tree, folder_role, split_in_name
+from denselab.data.splits.group_tables import grouped_by_table
+from denselab.data.splits.lists import apply_lists, find_lists, items_by_key, lists_that_fit, positions_of, read_list
+from denselab.data.splits.loose_lists import BOTH, Lists, loose_lists
+from denselab.data.splits.split_tables import find_table, other_words
+from denselab.data.splits.unread_splits import unread_splits
+from denselab.data.yaml_text import in_yaml
 from denselab.errors import DataError
 
 Notes = tuple[str, ...]

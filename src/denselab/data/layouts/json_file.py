@@ -3,7 +3,7 @@
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from denselab.data.read.tree import IMAGE_WORDS, LABEL_WORDS, SPLIT_WORDS, split_in_name, words
+from denselab.data.listing.tree import IMAGE_WORDS, LABEL_WORDS, SPLIT_WORDS, split_in_name, words
 from denselab.documents import MAX_ANNOTATIONS, parse_json, read_bytes
 from denselab.errors import DataError
 from denselab.labels import Colour

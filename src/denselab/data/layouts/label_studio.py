@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 
 from denselab.data.item import Found, Item
+from denselab.data.label_files.shapes import NO_POINTS, Shape, ShapeLabels
 from denselab.data.layouts.drawn import overlaps, table_of_classes
 from denselab.data.layouts.folder import item_of
-from denselab.data.read.images import picture_size
-from denselab.data.read.shapes import NO_POINTS, Shape, ShapeLabels
-from denselab.data.read.tree import Tree, folder_role, split_of_folders
+from denselab.data.listing.tree import Tree, folder_role, split_of_folders
+from denselab.data.pixels.images import picture_size
 from denselab.errors import DataError
 from denselab.in_words import first_few
 

@@ -13,17 +13,17 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from denselab.data.item import Found, NamedLabel
+from denselab.data.label_files.label_table import table_of_names
+from denselab.data.label_files.polygons import Size
+from denselab.data.label_files.shapes import Shape, ShapeKind
 from denselab.data.layouts.annotated import Annotated, LeftOut, found_drawn, points_in
 from denselab.data.layouts.drawn import overlaps
 from denselab.data.layouts.json_file import is_near_root, read_json
-from denselab.data.read.images import PICTURE_SUFFIXES
-from denselab.data.read.label_table import table_of_names
-from denselab.data.read.lists import read_lines
-from denselab.data.read.name_files import name_list, named
-from denselab.data.read.names import read_names
-from denselab.data.read.polygons import Size
-from denselab.data.read.shapes import Shape, ShapeKind
-from denselab.data.read.tree import Tree
+from denselab.data.listing.tree import Tree
+from denselab.data.names.name_files import name_list, named
+from denselab.data.names.names import read_names
+from denselab.data.pixels.images import PICTURE_SUFFIXES
+from denselab.data.splits.lists import read_lines
 from denselab.errors import DataError
 from denselab.in_words import first_few
 

@@ -5,8 +5,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
-from denselab.data.read.pairing import same_name
-from denselab.data.read.tree import Tree, lies_in, split_of_folders
+from denselab.data.listing.pairing import same_name
+from denselab.data.listing.tree import Tree, lies_in, split_of_folders
 from denselab.errors import DataError
 from denselab.in_words import first_few, number_of
 

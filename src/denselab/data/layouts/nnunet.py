@@ -12,10 +12,10 @@ from denselab.data.item import Found, NamedLabel
 from denselab.data.layouts.folder import make_item
 from denselab.data.layouts.json_file import read_json
 from denselab.data.layouts.placing import placed_in
-from denselab.data.read.name_files import named
-from denselab.data.read.names import read_names
-from denselab.data.read.tree import Tree
-from denselab.data.read.yaml_text import in_yaml
+from denselab.data.listing.tree import Tree
+from denselab.data.names.name_files import named
+from denselab.data.names.names import read_names
+from denselab.data.yaml_text import in_yaml
 from denselab.errors import DataError
 from denselab.in_words import first_few
 

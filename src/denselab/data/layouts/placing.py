@@ -3,9 +3,9 @@
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-from denselab.data.read.loose_lists import BOTH
-from denselab.data.read.pairing import pair_stems
-from denselab.data.read.tree import bare_stem, folder_role, split_in_name, starts, words
+from denselab.data.listing.pairing import pair_stems
+from denselab.data.listing.tree import bare_stem, folder_role, split_in_name, starts, words
+from denselab.data.splits.loose_lists import BOTH
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from typing import Literal
 import numpy as np
 
 from denselab.data.item import Found, Item, LabelSource
+from denselab.data.label_files.polygons import Points
+from denselab.data.label_files.shapes import NO_POINTS, Shape, ShapeLabels, corners_of
 from denselab.data.layouts.drawn import BOX_ALONE, boxes_left_out, changed
-from denselab.data.read.polygons import Points
-from denselab.data.read.shapes import NO_POINTS, Shape, ShapeLabels, corners_of
 from denselab.data.weak_labels import BoxLabels, clipped
 from denselab.errors import DataError
 from denselab.labels import VOID_COLOUR, LabelEntry, LabelSpace

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from denselab.data.read.polygons import do_rise, starts_and_lengths
+from denselab.data.label_files.polygons import do_rise, starts_and_lengths
 from denselab.errors import DataError
 
 RUN = re.compile(r"^\s*\d+( \d+)+\s*$")

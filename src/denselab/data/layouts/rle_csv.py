@@ -14,17 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.data.item import Found, Item, NamedLabel
+from denselab.data.label_files.label_table import table_of_names
+from denselab.data.label_files.polygons import do_rise, starts_and_lengths, starts_mask
+from denselab.data.label_files.shapes import NO_POINTS, Shape, ShapeLabels
 from denselab.data.layouts.rle_columns import NONE, RUN, is_wide, of_columns
 from denselab.data.layouts.table_pictures import TablePictures
-from denselab.data.read.images import picture_size
-from denselab.data.read.label_table import table_of_names
-from denselab.data.read.lists import csv_rows, read_lines
-from denselab.data.read.name_files import named
-from denselab.data.read.names import read_names
-from denselab.data.read.polygons import do_rise, starts_and_lengths, starts_mask
-from denselab.data.read.shapes import NO_POINTS, Shape, ShapeLabels
-from denselab.data.read.tree import Tree, lies_in, split_in_name, split_of_folders
-from denselab.data.read.yaml_text import in_yaml
+from denselab.data.listing.tree import Tree, lies_in, split_in_name, split_of_folders
+from denselab.data.names.name_files import named
+from denselab.data.names.names import read_names
+from denselab.data.pixels.images import picture_size
+from denselab.data.splits.lists import csv_rows, read_lines
+from denselab.data.yaml_text import in_yaml
 from denselab.errors import DataError
 from denselab.in_words import first_few, number_of
 

@@ -17,16 +17,16 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from denselab.data.item import Found, NamedLabel
+from denselab.data.label_files.label_table import table_of_names
+from denselab.data.label_files.polygons import Size
+from denselab.data.label_files.shapes import Shape
 from denselab.data.layouts.annotated import Annotated, LeftOut, found_drawn, points_in
 from denselab.data.layouts.drawn import overlaps
 from denselab.data.layouts.json_file import hex_colour, read_json
-from denselab.data.read.images import PICTURE_SUFFIXES
-from denselab.data.read.label_table import table_of_names
-from denselab.data.read.name_files import named
-from denselab.data.read.opening import MAX_PIXELS
-from denselab.data.read.polygons import Size
-from denselab.data.read.shapes import Shape
-from denselab.data.read.tree import SPLIT_WORDS, Tree
+from denselab.data.listing.tree import SPLIT_WORDS, Tree
+from denselab.data.names.name_files import named
+from denselab.data.pixels.images import PICTURE_SUFFIXES
+from denselab.data.pixels.opening import MAX_PIXELS
 from denselab.errors import DataError
 
 HEADERS = 2**16  # bytes of a PNG that are no pixels

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import PurePosixPath
 
 from denselab.data.layouts.named_pictures import NamedPictures
-from denselab.data.read.tree import Tree, lies_in, split_in_name, split_of_folders
+from denselab.data.listing.tree import Tree, lies_in, split_in_name, split_of_folders
 from denselab.errors import DataError
 from denselab.in_words import first_few
 

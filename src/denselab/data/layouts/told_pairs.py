@@ -9,9 +9,9 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from denselab.data.read.json_records import records_of, texts_of
-from denselab.data.read.lists import LONGEST_NAME, csv_rows, read_lines
-from denselab.data.read.tree import IMAGE_WORDS, LABEL_WORDS, Tree, role_of_folders, words
+from denselab.data.listing.json_records import records_of, texts_of
+from denselab.data.listing.tree import IMAGE_WORDS, LABEL_WORDS, Tree, role_of_folders, words
+from denselab.data.splits.lists import LONGEST_NAME, csv_rows, read_lines
 from denselab.documents import parse_json, read_bytes
 from denselab.errors import DataError
 from denselab.in_words import first_few

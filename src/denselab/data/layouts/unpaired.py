@@ -6,6 +6,7 @@ from dataclasses import replace
 from itertools import product
 from pathlib import PurePosixPath
 
+from denselab.data.label_files.scan import read_contents
 from denselab.data.layouts.asking import (
     SeveralLabelFolders,
     SeveralWays,
@@ -17,10 +18,9 @@ from denselab.data.layouts.asking import (
     parts_in_words,
 )
 from denselab.data.layouts.placing import Pairs, Placed, pair_placed
-from denselab.data.read.pairing import shared_start
-from denselab.data.read.scan import read_contents
-from denselab.data.read.tree import Tree, folder_role, starts
-from denselab.data.read.yaml_text import in_yaml
+from denselab.data.listing.pairing import shared_start
+from denselab.data.listing.tree import Tree, folder_role, starts
+from denselab.data.yaml_text import in_yaml
 from denselab.in_words import first_few, number_of
 
 MOST_ENDINGS = 8  # of the names of labels; of more, none is offered

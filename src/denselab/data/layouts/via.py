@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 
 from denselab.data.item import Found
+from denselab.data.label_files.polygons import Points, Size, ellipse_points, rectangle_points
+from denselab.data.label_files.shapes import Shape
 from denselab.data.layouts.annotated import Annotated, LeftOut, found_drawn, number_in
 from denselab.data.layouts.drawn import numbered, overlaps, table_of_classes
 from denselab.data.layouts.json_file import is_near_root, read_json, split_in_path
 from denselab.data.layouts.named_pictures import NamedPictures
-from denselab.data.read.lists import csv_rows
-from denselab.data.read.polygons import Points, Size, ellipse_points, rectangle_points
-from denselab.data.read.shapes import Shape
-from denselab.data.read.tree import Tree
-from denselab.data.read.yaml_text import in_yaml
+from denselab.data.listing.tree import Tree
+from denselab.data.splits.lists import csv_rows
+from denselab.data.yaml_text import in_yaml
 from denselab.documents import parse_json, read_text
 from denselab.errors import DataError
 from denselab.in_words import first_few, number_of

@@ -8,12 +8,12 @@ import re
 from dataclasses import replace
 
 from denselab.data.item import FileLabels, Found, NamedLabel
+from denselab.data.label_files.scan import scan
 from denselab.data.layouts.folder import found_pairs
 from denselab.data.layouts.placing import Placed, place
 from denselab.data.layouts.tables import VOC_21, voc_colour
-from denselab.data.read.lists import find_lists
-from denselab.data.read.scan import scan
-from denselab.data.read.tree import Tree, lies_in
+from denselab.data.listing.tree import Tree, lies_in
+from denselab.data.splits.lists import find_lists
 from denselab.errors import DataError
 from denselab.in_words import number_of
 from denselab.labels import VOID_COLOUR

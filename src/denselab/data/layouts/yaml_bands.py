@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from denselab.data.layouts.yaml_file import Settings
-from denselab.data.read.spectral_survey import GivenBands
+from denselab.data.pixels.spectral_survey import GivenBands
 from denselab.errors import DataError
 
 MOST = 1024  # bands; a hyperspectral camera has some hundreds

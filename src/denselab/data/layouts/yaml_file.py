@@ -40,6 +40,8 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from denselab.config.strict import Strict
 from denselab.data.item import FileLabels, Found, Item, NamedLabel
+from denselab.data.label_files.encodings import Encoding, Kind
+from denselab.data.label_files.label_table import table_of_names
 from denselab.data.layouts import RECOGNISERS, malformed_as_data_error
 from denselab.data.layouts.coco import find_coco_files
 from denselab.data.layouts.described import (
@@ -56,12 +58,10 @@ from denselab.data.layouts.rectangles import Rectangles
 from denselab.data.layouts.rle_csv import find_rle_csv_files
 from denselab.data.layouts.yolo import KEYS as YOLO_KEYS
 from denselab.data.layouts.yolo import Described, described, find_described_yolo
-from denselab.data.read.encodings import Encoding, Kind
-from denselab.data.read.label_table import table_of_names
-from denselab.data.read.lists import ALL, apply_lists, read_list, weak_held_out
-from denselab.data.read.name_files import named
-from denselab.data.read.split_tables import read_table
-from denselab.data.read.tree import Choices, Tree
+from denselab.data.listing.tree import Choices, Tree
+from denselab.data.names.name_files import named
+from denselab.data.splits.lists import ALL, apply_lists, read_list, weak_held_out
+from denselab.data.splits.split_tables import read_table
 from denselab.documents import parse_yaml, read_text
 from denselab.errors import DataError
 from denselab.in_words import first_few, number_of

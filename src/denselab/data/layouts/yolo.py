@@ -15,17 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denselab.data.item import Corners, FileLabels, Found, LabelSource, NamedWeak
+from denselab.data.label_files.label_table import table_of_names
+from denselab.data.label_files.polygons import rectangle_points
+from denselab.data.label_files.shapes import Shape, ShapeLabels
 from denselab.data.layouts.drawn import BOX_ALONE, boxes_left_out, overlaps
 from denselab.data.layouts.folder import item_of
-from denselab.data.read.images import PICTURE_SUFFIXES, picture_size
-from denselab.data.read.label_table import table_of_names
-from denselab.data.read.lists import read_lines
-from denselab.data.read.name_files import named
-from denselab.data.read.names import read_names
-from denselab.data.read.pairing import same_name
-from denselab.data.read.polygons import rectangle_points
-from denselab.data.read.shapes import Shape, ShapeLabels
-from denselab.data.read.tree import SPLITS, Tree, split_of_folders
+from denselab.data.listing.pairing import same_name
+from denselab.data.listing.tree import SPLITS, Tree, split_of_folders
+from denselab.data.names.name_files import named
+from denselab.data.names.names import read_names
+from denselab.data.pixels.images import PICTURE_SUFFIXES, picture_size
+from denselab.data.splits.lists import read_lines
 from denselab.data.weak_labels import BoxLabels, clipped
 from denselab.errors import DataError
 from denselab.in_words import first_few, number_of

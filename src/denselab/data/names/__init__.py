@@ -1,0 +1,1 @@
+"""The names of classes: which file has them, and what it says."""

@@ -1,0 +1,1 @@
+"""Picture files to arrays, as their own tags and headers say: whole, by rows, and with other bands than RGB."""
