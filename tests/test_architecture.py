@@ -45,7 +45,19 @@ LAYERS = [
     {"comparison"},
     {"cli"},
 ]
-ROOMS_OF_DATA = ["resizing", "pixels", "listing", "label_files", "splits", "names", "layouts", "finding", "audit"]
+ROOMS_OF_DATA = [
+    "resizing",
+    "pixels",
+    "listing",
+    "label_files",
+    "splits",
+    "names",
+    "folders",
+    "layouts",
+    "described",
+    "finding",
+    "audit",
+]
 FOUNDATION = {
     "errors",
     "types",

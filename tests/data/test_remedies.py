@@ -17,7 +17,7 @@ from denselab.cli.check import check
 from denselab.cli.main import app as main_app
 from denselab.data import open_dataset
 from denselab.data.audit.check import check_dataset
-from denselab.data.layouts.yaml_file import Settings
+from denselab.data.described.yaml_file import Settings
 from denselab.errors import DataError, SeveralDataSets
 
 app = typer.Typer()

@@ -25,9 +25,9 @@ from PIL import Image
 from denselab.config.read import read_settings, read_words
 from denselab.convert.conventions import read_label_table
 from denselab.convert.tensorflow import read_frozen_graph, read_tensorflow
+from denselab.data.described.yaml_file import read_settings as read_data_yaml
 from denselab.data.finding.recognise import recognise
-from denselab.data.layouts.json_file import read_json
-from denselab.data.layouts.yaml_file import read_settings as read_data_yaml
+from denselab.data.listing.json_file import read_json
 from denselab.data.listing.tree import read_tree
 from denselab.data.names.name_json import names_of_json
 from denselab.data.names.names import read_names

@@ -19,7 +19,7 @@ def with_flags(message: str, flags: dict[str, str]) -> str:
 
 
 def _keys_of_data_yaml() -> frozenset[str]:
-    from denselab.data.layouts.yaml_file import Settings
+    from denselab.data.described.yaml_file import Settings
 
     return frozenset(Settings.model_fields)
 

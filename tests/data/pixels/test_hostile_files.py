@@ -14,8 +14,8 @@ from PIL import Image
 from denselab.data import open_dataset
 from denselab.data.audit.check import check_dataset
 from denselab.data.label_files.shapes import Shape, ShapeLabels
-from denselab.data.layouts.json_file import read_json
 from denselab.data.listing.inside import refuse_inside_data
+from denselab.data.listing.json_file import read_json
 from denselab.data.listing.pairing import pair_stems
 from denselab.data.listing.tree import read_tree
 from denselab.data.pixels.images import picture_size, read_image

@@ -4,8 +4,8 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from denselab.data import open_dataset
+from denselab.data.folders.told_pairs import _files
 from denselab.data.item import LEFT_OUT, FileLabels, Item
-from denselab.data.layouts.told_pairs import _files
 from denselab.data.listing.tree import read_tree
 from denselab.data.splits.lists import (
     ALL,

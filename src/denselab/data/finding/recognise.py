@@ -6,6 +6,8 @@ from dataclasses import replace
 from os.path import commonpath
 from pathlib import Path, PurePosixPath
 
+from denselab.data.described.yaml_bands import given_bands
+from denselab.data.described.yaml_file import YAML_NAMES, Settings, apply_settings, find_described, read_settings
 from denselab.data.finding.band_files import in_band_files, with_bands
 from denselab.data.finding.halves import labelled_half
 from denselab.data.finding.several import (
@@ -18,20 +20,18 @@ from denselab.data.finding.several import (
 )
 from denselab.data.finding.unknown_forms import no_known_layout
 from denselab.data.finding.unread_forms import HEIC, HEIC_SUFFIXES, unread_form
+from denselab.data.finding.weak import with_weak_files
+from denselab.data.folders.asking import SeveralLabelFolders, SeveralWays
+from denselab.data.folders.folder import find_folder
 from denselab.data.item import FileLabels, Found, Item
 from denselab.data.layouts import RECOGNISERS
-from denselab.data.layouts.asking import SeveralLabelFolders, SeveralWays
 from denselab.data.layouts.drawn import in_pixels, noting_lines
-from denselab.data.layouts.folder import find_folder
-from denselab.data.layouts.given_splits import with_given_splits
 from denselab.data.layouts.rectangles import with_rectangles
-from denselab.data.layouts.weak import with_weak_files
-from denselab.data.layouts.yaml_bands import given_bands
-from denselab.data.layouts.yaml_file import YAML_NAMES, Settings, apply_settings, find_described, read_settings
 from denselab.data.layouts.yolo import Described
 from denselab.data.listing.tree import DATA, Tree, folder_role, read_tree, role_of_folders, split_in_name
 from denselab.data.names.names import BadNames, NumberedApart, read_names, without_names
 from denselab.data.names.unread_names import unread_names
+from denselab.data.splits.given_splits import with_given_splits
 from denselab.errors import DataError, SeveralDataSets
 from denselab.in_words import first_few, number_of
 from denselab.paths import require_path

@@ -8,9 +8,9 @@ from os.path import commonpath
 from pathlib import Path
 from typing import Any
 
+from denselab.data.folders.folder import find_folder
+from denselab.data.folders.placing import has_number
 from denselab.data.item import FileLabels, Found
-from denselab.data.layouts.folder import find_folder
-from denselab.data.layouts.placing import has_number
 from denselab.data.listing.tree import SPLITS, Tree, folder_role, split_in_name, words
 from denselab.data.yaml_text import in_yaml
 from denselab.errors import DataError

@@ -6,6 +6,7 @@ cannot be used. RECOGNISERS has the order in which they are tried.
 
 from collections.abc import Callable
 
+from denselab.data.folders.folder import find_folder
 from denselab.data.item import Found
 from denselab.data.layouts.ade20k import find_ade20k
 from denselab.data.layouts.annotated import MALFORMED, fault
@@ -13,7 +14,6 @@ from denselab.data.layouts.bdd100k import find_bdd100k
 from denselab.data.layouts.camvid import find_camvid
 from denselab.data.layouts.cell_tracking import find_cell_tracking
 from denselab.data.layouts.coco import find_coco
-from denselab.data.layouts.folder import find_folder
 from denselab.data.layouts.label_studio import find_label_studio
 from denselab.data.layouts.label_studio_json import find_label_studio_json
 from denselab.data.layouts.labelme import find_labelme

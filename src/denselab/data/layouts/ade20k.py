@@ -11,12 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+from denselab.data.folders.folder import find_folder, item_of
 from denselab.data.item import FileLabels, Found
 from denselab.data.label_files.encodings import Encoding
 from denselab.data.label_files.scan import read_contents, scan
-from denselab.data.layouts.folder import find_folder, item_of
-from denselab.data.layouts.json_file import split_in_path
 from denselab.data.layouts.tables import ADE20K_150
+from denselab.data.listing.json_file import split_in_path
 from denselab.data.listing.tree import Tree, split_in_name
 from denselab.documents import parse_json, read_bytes
 from denselab.errors import DataError

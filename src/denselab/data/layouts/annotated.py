@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from denselab.data.folders.folder import item_of, without_item
 from denselab.data.item import Found, Item, LabelSource
 from denselab.data.label_files.polygons import Points, Size
 from denselab.data.label_files.shapes import Shape, ShapeLabels
 from denselab.data.layouts.drawn import joined_items
-from denselab.data.layouts.folder import item_of, without_item
 from denselab.data.listing.tree import Tree, split_of_folders
 from denselab.data.pixels.images import picture_size
 from denselab.errors import DataError

@@ -6,9 +6,9 @@ and are not needed. https://doc.bdd100k.com/format.html
 
 from dataclasses import replace
 
+from denselab.data.folders.folder import found_pairs
+from denselab.data.folders.placing import Placed
 from denselab.data.item import Found, NamedLabel
-from denselab.data.layouts.folder import found_pairs
-from denselab.data.layouts.placing import Placed
 from denselab.data.layouts.tables import CITYSCAPES
 from denselab.data.listing.tree import Tree, split_in_name
 from denselab.data.names.name_files import named

@@ -8,10 +8,10 @@ from collections import Counter
 from functools import cached_property
 from pathlib import PurePosixPath
 
+from denselab.data.folders.folder import item_of
 from denselab.data.item import FileLabels, Found, Item, NamedLabel
 from denselab.data.label_files.encodings import colour_of_code
 from denselab.data.label_files.scan import Contents, scan
-from denselab.data.layouts.folder import item_of
 from denselab.data.layouts.tables import CAMVID_11, CAMVID_32
 from denselab.data.listing.tree import SPLIT_WORDS, Tree
 from denselab.data.names.name_files import named

@@ -7,10 +7,10 @@ people did not outline, 01_ST/SEG may have the outlines that programs agree on: 
 import re
 from pathlib import PurePosixPath
 
+from denselab.data.folders.folder import item_of
 from denselab.data.item import FileLabels, Found
 from denselab.data.label_files.encodings import Encoding
 from denselab.data.label_files.label_table import object_table
-from denselab.data.layouts.folder import item_of
 from denselab.data.listing.tree import Tree
 from denselab.in_words import number_of
 

@@ -26,9 +26,9 @@ from denselab.data.layouts.coco_holes import hole_notes, rings_with_holes
 from denselab.data.layouts.coco_ids import CocoFile, names_by_id, same_ids
 from denselab.data.layouts.coco_runs import in_rows, refuse_runs_along_rows
 from denselab.data.layouts.drawn import BOX_ALONE, boxes_left_out, overlaps
-from denselab.data.layouts.json_file import is_near_root, read_json, split_in_path
 from denselab.data.layouts.named_pictures import NamedPictures
 from denselab.data.layouts.weak_files import read_boxes
+from denselab.data.listing.json_file import is_near_root, read_json, split_in_path
 from denselab.data.listing.tree import Tree, folder_role, lies_in
 from denselab.data.weak_labels import BoxLabels, clipped
 from denselab.data.yaml_text import in_yaml

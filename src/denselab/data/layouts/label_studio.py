@@ -9,10 +9,10 @@ from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
+from denselab.data.folders.folder import item_of
 from denselab.data.item import Found, Item
 from denselab.data.label_files.shapes import NO_POINTS, Shape, ShapeLabels
 from denselab.data.layouts.drawn import overlaps, table_of_classes
-from denselab.data.layouts.folder import item_of
 from denselab.data.listing.tree import Tree, folder_role, split_of_folders
 from denselab.data.pixels.images import picture_size
 from denselab.errors import DataError

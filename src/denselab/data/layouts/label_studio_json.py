@@ -18,8 +18,8 @@ from denselab.data.label_files.polygons import Size, ellipse_points, rectangle_p
 from denselab.data.label_files.shapes import NO_POINTS, Shape
 from denselab.data.layouts.annotated import Annotated, LeftOut, found_drawn, number_in, points_in
 from denselab.data.layouts.drawn import numbered, overlaps, table_of_classes
-from denselab.data.layouts.json_file import is_near_root, read_json
 from denselab.data.layouts.named_pictures import NamedPictures
+from denselab.data.listing.json_file import is_near_root, read_json
 from denselab.data.listing.tree import Tree
 from denselab.data.pixels.images import PICTURE_SUFFIXES
 from denselab.errors import DataError

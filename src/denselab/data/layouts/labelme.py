@@ -18,7 +18,7 @@ from denselab.data.label_files.polygons import Size
 from denselab.data.label_files.shapes import Shape, ShapeKind
 from denselab.data.layouts.annotated import Annotated, LeftOut, found_drawn, points_in
 from denselab.data.layouts.drawn import overlaps
-from denselab.data.layouts.json_file import is_near_root, read_json
+from denselab.data.listing.json_file import is_near_root, read_json
 from denselab.data.listing.tree import Tree
 from denselab.data.names.name_files import name_list, named
 from denselab.data.names.names import read_names

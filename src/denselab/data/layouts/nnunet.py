@@ -8,10 +8,10 @@ import re
 from pathlib import PurePosixPath
 from typing import Any
 
+from denselab.data.folders.folder import make_item
+from denselab.data.folders.placing import placed_in
 from denselab.data.item import Found, NamedLabel
-from denselab.data.layouts.folder import make_item
-from denselab.data.layouts.json_file import read_json
-from denselab.data.layouts.placing import placed_in
+from denselab.data.listing.json_file import read_json
 from denselab.data.listing.tree import Tree
 from denselab.data.names.name_files import named
 from denselab.data.names.names import read_names

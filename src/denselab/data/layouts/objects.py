@@ -3,10 +3,10 @@
 from collections import defaultdict
 from pathlib import PurePosixPath
 
+from denselab.data.folders.folder import item_of
 from denselab.data.item import Found
 from denselab.data.label_files.label_table import object_table, table_of_names
 from denselab.data.label_files.shapes import ObjectMasks
-from denselab.data.layouts.folder import item_of
 from denselab.data.listing.tree import Tree, folder_role, split_in_name, split_of_folders
 from denselab.data.names.names import read_names
 

@@ -4,12 +4,12 @@ import re
 from dataclasses import replace
 from pathlib import PurePosixPath
 
+from denselab.data.folders.folder import item_of
 from denselab.data.item import FileLabels, Found, Item
 from denselab.data.label_files.encodings import Encoding
 from denselab.data.label_files.scan import scan
-from denselab.data.layouts.folder import item_of
-from denselab.data.layouts.json_file import read_json
 from denselab.data.layouts.tables import CITYSCAPES
+from denselab.data.listing.json_file import read_json
 from denselab.data.listing.tree import SPLIT_WORDS, Tree
 from denselab.data.names.names import read_names
 from denselab.data.yaml_text import in_yaml

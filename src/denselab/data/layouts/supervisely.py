@@ -22,7 +22,7 @@ from denselab.data.label_files.polygons import Size
 from denselab.data.label_files.shapes import Shape
 from denselab.data.layouts.annotated import Annotated, LeftOut, found_drawn, points_in
 from denselab.data.layouts.drawn import overlaps
-from denselab.data.layouts.json_file import hex_colour, read_json
+from denselab.data.listing.json_file import hex_colour, read_json
 from denselab.data.listing.tree import SPLIT_WORDS, Tree
 from denselab.data.names.name_files import named
 from denselab.data.pixels.images import PICTURE_SUFFIXES

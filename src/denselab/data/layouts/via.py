@@ -18,8 +18,8 @@ from denselab.data.label_files.polygons import Points, Size, ellipse_points, rec
 from denselab.data.label_files.shapes import Shape
 from denselab.data.layouts.annotated import Annotated, LeftOut, found_drawn, number_in
 from denselab.data.layouts.drawn import numbered, overlaps, table_of_classes
-from denselab.data.layouts.json_file import is_near_root, read_json, split_in_path
 from denselab.data.layouts.named_pictures import NamedPictures
+from denselab.data.listing.json_file import is_near_root, read_json, split_in_path
 from denselab.data.listing.tree import Tree
 from denselab.data.splits.lists import csv_rows
 from denselab.data.yaml_text import in_yaml

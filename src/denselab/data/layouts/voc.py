@@ -7,10 +7,10 @@ Names from labelmap.txt or class_names.txt; without them those of VOC where the 
 import re
 from dataclasses import replace
 
+from denselab.data.folders.folder import found_pairs
+from denselab.data.folders.placing import Placed, place
 from denselab.data.item import FileLabels, Found, NamedLabel
 from denselab.data.label_files.scan import scan
-from denselab.data.layouts.folder import found_pairs
-from denselab.data.layouts.placing import Placed, place
 from denselab.data.layouts.tables import VOC_21, voc_colour
 from denselab.data.listing.tree import Tree, lies_in
 from denselab.data.splits.lists import find_lists

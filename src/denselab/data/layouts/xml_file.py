@@ -17,8 +17,8 @@ from denselab.data.label_files.polygons import Size, ellipse_points, rectangle_p
 from denselab.data.label_files.shapes import NO_POINTS, Shape
 from denselab.data.layouts.annotated import Annotated, LeftOut, found_drawn, number_in, points_in
 from denselab.data.layouts.drawn import numbered, overlaps, table_of_classes
-from denselab.data.layouts.json_file import hex_colour
 from denselab.data.layouts.named_pictures import NamedPictures
+from denselab.data.listing.json_file import hex_colour
 from denselab.data.listing.tree import Tree, folder_role, lies_in, split_in_name
 from denselab.data.yaml_text import in_yaml
 from denselab.documents import MAX_ANNOTATIONS, Unreadable, open_ordinary, read_bytes

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from denselab.data.folders.folder import item_of
 from denselab.data.item import Corners, FileLabels, Found, LabelSource, NamedWeak
 from denselab.data.label_files.label_table import table_of_names
 from denselab.data.label_files.polygons import rectangle_points
 from denselab.data.label_files.shapes import Shape, ShapeLabels
 from denselab.data.layouts.drawn import BOX_ALONE, boxes_left_out, overlaps
-from denselab.data.layouts.folder import item_of
 from denselab.data.listing.pairing import same_name
 from denselab.data.listing.tree import SPLITS, Tree, split_of_folders
 from denselab.data.names.name_files import named

@@ -11,9 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from denselab.data.item import FileLabels, Found, Item, LabelSource, NamedLabel
-from denselab.data.label_files.scan import read_contents
-from denselab.data.layouts.asking import (
+from denselab.data.folders.asking import (
     JOINING,
     SeveralLabelFolders,
     ask_unnamed,
@@ -24,10 +22,12 @@ from denselab.data.layouts.asking import (
     parts_in_words,
     refuse_several_beside,
 )
-from denselab.data.layouts.endings import PEEKED, by_ending, is_label
-from denselab.data.layouts.placing import Pairs, Placed, has_number, pair_placed, place
-from denselab.data.layouts.told_pairs import refuse_other_pairs, told_pairs
-from denselab.data.layouts.unpaired import no_pairs
+from denselab.data.folders.endings import PEEKED, by_ending, is_label
+from denselab.data.folders.placing import Pairs, Placed, has_number, pair_placed, place
+from denselab.data.folders.told_pairs import refuse_other_pairs, told_pairs
+from denselab.data.folders.unpaired import no_pairs
+from denselab.data.item import FileLabels, Found, Item, LabelSource, NamedLabel
+from denselab.data.label_files.scan import read_contents
 from denselab.data.listing.tree import LABEL_WORDS, Tree, folder_role, role_of_folders, words
 from denselab.data.names.name_records import names_of_tools
 from denselab.data.names.names import read_names

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from denselab.data import open_dataset
-from denselab.data.layouts.endings import by_ending
+from denselab.data.folders.endings import by_ending
 from denselab.data.listing.tree import read_tree
 from denselab.errors import DataError
 

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+from denselab.data.described.described import Folders, by_split
 from denselab.data.item import Found, NamedWeak
 from denselab.data.layouts.box_folder import find_box_folders, read_box_folder
-from denselab.data.layouts.described import Folders, by_split
 from denselab.data.layouts.weak_files import find_weak_files, read_boxes, read_tags, weak_note
 from denselab.data.listing.tree import Tree
 from denselab.errors import DataError

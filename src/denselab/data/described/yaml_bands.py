@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from denselab.data.layouts.yaml_file import Settings
+from denselab.data.described.yaml_file import Settings
 from denselab.data.pixels.spectral_survey import GivenBands
 from denselab.errors import DataError
 

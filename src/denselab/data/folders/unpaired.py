@@ -6,8 +6,7 @@ from dataclasses import replace
 from itertools import product
 from pathlib import PurePosixPath
 
-from denselab.data.label_files.scan import read_contents
-from denselab.data.layouts.asking import (
+from denselab.data.folders.asking import (
     SeveralLabelFolders,
     SeveralWays,
     all_lines,
@@ -17,7 +16,8 @@ from denselab.data.layouts.asking import (
     of_parts,
     parts_in_words,
 )
-from denselab.data.layouts.placing import Pairs, Placed, pair_placed
+from denselab.data.folders.placing import Pairs, Placed, pair_placed
+from denselab.data.label_files.scan import read_contents
 from denselab.data.listing.pairing import shared_start
 from denselab.data.listing.tree import Tree, folder_role, starts
 from denselab.data.yaml_text import in_yaml

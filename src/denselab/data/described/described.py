@@ -8,10 +8,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from denselab.data.folders.endings import continued
+from denselab.data.folders.folder import found_pairs, make_item, may_lack_label, names_for
+from denselab.data.folders.placing import Placed, pair_placed, place
 from denselab.data.item import FileLabels, Found
-from denselab.data.layouts.endings import continued
-from denselab.data.layouts.folder import found_pairs, make_item, may_lack_label, names_for
-from denselab.data.layouts.placing import Placed, pair_placed, place
 from denselab.data.listing.tree import SPLITS, Tree
 from denselab.data.pixels.images import PICTURE_SUFFIXES
 from denselab.errors import DataError

@@ -5,8 +5,8 @@ from collections import defaultdict
 from collections.abc import Collection
 from pathlib import PurePosixPath
 
+from denselab.data.folders.placing import Pairs, Placed, place
 from denselab.data.label_files.scan import read_contents
-from denselab.data.layouts.placing import Pairs, Placed, place
 from denselab.data.listing.tree import Tree
 from denselab.data.pixels.images import LOSSY_SUFFIXES
 

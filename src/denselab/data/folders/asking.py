@@ -7,9 +7,9 @@ from itertools import product
 from pathlib import PurePosixPath
 from typing import Any
 
+from denselab.data.folders.endings import is_label
+from denselab.data.folders.placing import Pairs, Placed, named_in, pair_placed
 from denselab.data.label_files.scan import read_contents
-from denselab.data.layouts.endings import is_label
-from denselab.data.layouts.placing import Pairs, Placed, named_in, pair_placed
 from denselab.data.listing.tree import SPLITS, Tree, bare_stem, folder_role, split_in_name, starts
 from denselab.data.yaml_text import in_yaml
 from denselab.errors import DataError

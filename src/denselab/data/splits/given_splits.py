@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from denselab.data.item import FileLabels, Found, Item, NamedWeak
-from denselab.data.layouts.json_file import split_in_path
+from denselab.data.listing.json_file import split_in_path
 from denselab.data.listing.tree import Tree, folder_role, split_in_name
 from denselab.data.splits.group_tables import grouped_by_table
 from denselab.data.splits.lists import apply_lists, find_lists, items_by_key, lists_that_fit, positions_of, read_list

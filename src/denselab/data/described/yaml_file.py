@@ -39,12 +39,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field, ValidationError
 
 from denselab.config.strict import Strict
-from denselab.data.item import FileLabels, Found, Item, NamedLabel
-from denselab.data.label_files.encodings import Encoding, Kind
-from denselab.data.label_files.label_table import table_of_names
-from denselab.data.layouts import RECOGNISERS, malformed_as_data_error
-from denselab.data.layouts.coco import find_coco_files
-from denselab.data.layouts.described import (
+from denselab.data.described.described import (
     Folders,
     Pattern,
     SeveralFolders,
@@ -53,6 +48,11 @@ from denselab.data.layouts.described import (
     described_folders,
     with_ignore_masks,
 )
+from denselab.data.item import FileLabels, Found, Item, NamedLabel
+from denselab.data.label_files.encodings import Encoding, Kind
+from denselab.data.label_files.label_table import table_of_names
+from denselab.data.layouts import RECOGNISERS, malformed_as_data_error
+from denselab.data.layouts.coco import find_coco_files
 from denselab.data.layouts.drawn import with_priority
 from denselab.data.layouts.rectangles import Rectangles
 from denselab.data.layouts.rle_csv import find_rle_csv_files

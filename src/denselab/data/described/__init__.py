@@ -1,0 +1,1 @@
+"""data.yaml: the user says what is where."""
