@@ -27,6 +27,7 @@ from denselab.inference.run import window_probs
 from denselab.inference.sinks import Confidence
 from denselab.inference.tiling import Probs, slide, spans
 from denselab.inference.views import run_views, seen_in
+from denselab.runtime import give_back_holes
 from denselab.types import LabelMap
 
 if TYPE_CHECKING:
@@ -237,6 +238,7 @@ def _run_windows(plan: Plan, picture: RowWindow, windows: Windows, store: BandSt
     def after_row(number: int, finished: int) -> None:
         store.finish(finished)
         store.checkpoint(number + 1, windows.extent)
+        give_back_holes()
         done(finished)
 
     try:

@@ -39,6 +39,8 @@ ANNOTATION = {"type": "Feature", "geometry": {}, "properties": {"objectType": "a
         ("project.csv", "annotation_id,annotator,image,label\n1,1,a.png,x\n", "Label Studio.*as JSON"),
         ("summary.csv", "ImageId,BuildingId,PolygonWKT_Pix\n", "WKT.*COCO"),
         ("masks.pt", "x", "PyTorch.*files"),
+        ("polygons.mat", "x", "MATLAB.*labels/ beside images/"),
+        ("label_data.json", 2 * '{"lanes": [[1]], "h_samples": [2], "raw_file": "a.png"}\n', "TuSimple.*draw them"),
         ("photo.HEIC", "x", "HEIC.*JPEG"),
         ("images/task-1-annotation-2-by-1-tag-cat-0.npy", "x", "Label Studio.*as JSON"),
         ("Annotations/a.xml", "<?xml?><Annotations><Annotation/></Annotations>", "Aperio.*labels/ beside images/"),

@@ -402,3 +402,66 @@ def test_a_line_that_would_not_take_all_is_not_offered(save, photo, write, tmp_p
     for line in ticked(asked)[1:]:
         write("data.yaml", line)
         assert len(open_dataset(tmp_path).items) == 2
+
+
+def test_folders_of_two_days_go_with_each_other_by_what_they_are_called(save, photo, write, tmp_path):
+    """Each day's pictures were offered with the labels of the other day, and no line took both days."""
+    for day in ("2024-03-01", "2024-03-08"):
+        for number, name in enumerate("ab"):
+            save(f"Aufnahmen {day}/{name}.jpg", photo(24, 32, number))
+            save(f"Masken {day}/{name}.png", np.tile(np.arange(3), (24, 11))[:, :32])
+    with pytest.raises(DataError, match=r"or, where they are parts of one,") as asked:
+        open_dataset(tmp_path)
+    *each, images, masks = ticked(asked)
+    assert each == [
+        f"{what} {day}" for day in ("2024-03-01", "2024-03-08") for what in ("images: Aufnahmen", "masks: Masken")
+    ]
+    write("data.yaml", f"{images}\n{masks}")
+    assert [len(open_dataset(tmp_path).items), len(each)] == [4, 4]
+
+
+def test_folders_called_by_a_split_and_a_letter(save, photo, write, tmp_path):
+    """ISTD: "27 pictures, but no labels" was all that was said of train_A, train_B and train_C."""
+    for split, names in (("train", "abcd"), ("test", "ef")):
+        for number, name in enumerate(names):
+            for letter in "AC":
+                save(f"{split}/{split}_{letter}/{name}.png", photo(24, 32, number + ord(letter)))
+            save(f"{split}/{split}_B/{name}.png", np.tile([0, 255], (24, 16)))
+    with pytest.raises(DataError, match="may hold them") as asked:
+        open_dataset(tmp_path)
+    lines = ticked(asked)
+    assert lines[:2] == [
+        "images: {train: train/train_A, test: test/test_A}",
+        "masks: {train: train/train_B, test: test/test_B}",
+    ]
+    write("data.yaml", "\n".join(lines[:2]))
+    assert [item.split for item in open_dataset(tmp_path).items].count("test") == 2
+
+
+def test_kinds_of_labels_by_the_ends_of_names_that_begin_anew_in_each_split(save, photo, write, tmp_path):
+    """NightCity: "a file for each object or class: join those of a picture into one", of ids, train ids and colours."""
+    for split, names in (("train", "abc"), ("val", "ab")):
+        for number, name in enumerate(names):
+            save(f"images/{split}/{name}.png", photo(24, 32, number))
+            for end, ids in (("labelIds", [7, 11, 26]), ("trainIds", [0, 2, 13])):
+                save(f"label/{split}/{name}_{end}.png", np.tile(ids, (24, 11))[:, :32])
+    with pytest.raises(DataError, match="called in 2 ways") as asked:
+        open_dataset(tmp_path)
+    lines = ticked(asked)
+    assert lines[1] == "pattern: {image: '*', mask: '*_trainIds'}"
+    write("data.yaml", lines[1])
+    assert [sorted(item.split for item in open_dataset(tmp_path).items).count(s) for s in ("train", "val")] == [3, 2]
+
+
+def test_equal_names_in_folders_that_differ_are_no_matter_of_endings(save, photo, write, tmp_path):
+    """Hi-UCD: `pattern: {image: '*_train', mask: '*_val'}` was offered; it is the year that is to be chosen."""
+    for number, name in enumerate(("0_a", "1_a", "2_a")):
+        for year in ("2018", "2019"):
+            save(f"image/{year}/9/{name}.png", photo(24, 32, number))
+        save(f"mask/2018_2019/9/{name}.png", np.tile(np.arange(3), (24, 11))[:, :32])
+    with pytest.raises(DataError, match="several pictures go with each label, of which one counts") as asked:
+        open_dataset(tmp_path)
+    lines = ticked(asked)
+    assert lines[:2] == ["images: image/2018/9", "masks: mask/2018_2019/9"]
+    write("data.yaml", "\n".join(lines[:2]))
+    assert len(open_dataset(tmp_path).items) == 3

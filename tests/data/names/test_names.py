@@ -156,3 +156,19 @@ def test_mask_targets_of_fiftyone(tmp_path, write, targets, told):
     """Its dataset's metadata.json reserves 0 for the background; metadata.json of other tools is no names file."""
     write("metadata.json", json.dumps({"labels": ["a", "b"], "default_mask_targets": targets}))
     assert {label.id: label.name for label in read_names(read_tree(tmp_path))[0]} == told
+
+
+def test_the_parts_of_a_set_may_each_have_the_names(tmp_path, write):
+    """Virtual KITTI: Scene01/clone/colors.txt was passed over, and the classes were called by their colours."""
+    for part in ("Scene01/clone", "Scene02/clone"):
+        write(f"{part}/colors.txt", "Category r g b\nTerrain 210 0 200\nSky 90 200 255\n")
+        write(f"{part}/frames/rgb/a.png", "")
+    labels, source = names_in(tmp_path)
+    assert [(label.name, label.colour) for label in labels.values()] == [
+        ("Terrain", (210, 0, 200)),
+        ("Sky", (90, 200, 255)),
+    ]
+    assert source == "Scene01/clone/colors.txt, Scene02/clone/colors.txt"
+    write("Scene02/clone/colors.txt", "Category r g b\nRoad 210 0 200\nSky 90 200 255\n")
+    with pytest.raises(DataError, match="id 0 is 'Terrain' in one names file and 'Road' in Scene02"):
+        names_in(tmp_path)

@@ -156,3 +156,17 @@ def test_a_palette_of_a_truncated_picture_names_the_file(save):
     path.write_bytes(path.read_bytes()[:-300])
     with pytest.raises(DataError, match=r"a\.png: damaged or truncated"):
         read_palette(path)
+
+
+@pytest.mark.parametrize(("axis", "way"), [(-1, r"a\.argmax\(-1\)"), (0, r"a\.argmax\(0\)")])
+def test_one_hot_labels_are_told_the_way_to_numbers(tmp_path, axis, way):
+    """ "Save each map in a file of its own" was said of planes that are the classes of one map."""
+    ids = np.array([[0, 1, 2, 1], [2, 2, 0, 0]])
+    planes = np.moveaxis(np.eye(3, dtype=np.uint8)[ids], -1, axis)
+    np.save(tmp_path / "a.npy", planes)
+    with pytest.raises(DataError, match=way):
+        read_label_pixels(tmp_path / "a.npy")
+    assert planes.argmax(axis).tolist() == ids.tolist()
+    np.save(tmp_path / "a.npy", planes * 2)
+    with pytest.raises(DataError, match="save each map in a file of its own"):
+        read_label_pixels(tmp_path / "a.npy")

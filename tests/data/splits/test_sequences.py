@@ -162,3 +162,19 @@ def test_a_folder_that_its_pictures_are_called_by_is_a_case():
     """MARIDA's patches S2_SCENE/S2_SCENE_0.tif: patches of a scene were torn, as no name counted anew."""
     scenes = ("S2_1-12-19_48MYU", "S2_4-9-16_16PCC", "S2_12-1-17_16PEC")
     assert groups(*(f"{scene}/{scene}_{n}" for scene in scenes for n in range(3))) == set(scenes)
+
+
+def test_pictures_called_by_the_moment_belong_to_their_drive():
+    """ApolloScape: each stood on its own, and the other camera's picture of the same moment was on the other side."""
+    cameras = [
+        f"{r}/Camera {c}/170927_0638{m}0_Camera_{c}"
+        for r in ("Record1", "Record2", "Record3")
+        for c in (5, 6)
+        for m in (1118, 1205)
+    ]
+    assert groups(*cameras) == {"Record1", "Record2", "Record3"}
+    assert names_can_say(cameras[0]) >= {"Record1"}
+    clocks = [f"images/run{r}/2024-03-01T10-0{m}-17" for r in (1, 2, 3) for m in (1, 2, 3)]
+    assert groups(*clocks) == {"images/run1", "images/run2", "images/run3"}
+    phone = [f"photos/IMG-20240301-1015{s}" for s in (10, 25, 40)]
+    assert groups(*phone) == set(phone), "one folder of photographs is no drive"

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from denselab.data.listing.json_file import json_or_lines
 from denselab.data.listing.tree import Tree
-from denselab.documents import Unreadable, open_ordinary, parse_json, read_bytes
+from denselab.documents import Unreadable, open_ordinary, read_bytes
 
 HEAD = 2**26  # bytes of a json that is looked into: more is not read for its name alone
 LS_TASK = re.compile(r"^task-\d+-annotation-.*\.npy$")
@@ -65,6 +66,7 @@ ZARR = UnreadForm("Zarr", FILES)
 AT_LAST: Mapping[str, UnreadForm] = {
     **dict.fromkeys((".pt", ".pth"), UnreadForm("a file of PyTorch", FILES)),
     **dict.fromkeys((".pkl", ".pickle"), UnreadForm("a pickle", FILES)),
+    ".mat": UnreadForm("a file of MATLAB that is no label map of a picture's name", f"save label maps {PNG}"),
 }
 BY_LAST_SUFFIXES: Mapping[str, UnreadForm] = {".nii.gz": VOLUME, ".tar.gz": BY_SUFFIX[".tar"]}
 
@@ -126,7 +128,7 @@ def _of_table(path: Path) -> UnreadForm | None:
 def _of_json(path: Path, file: PurePosixPath) -> UnreadForm | None:
     try:
         content = read_bytes(path, HEAD)
-        data = parse_json(content.partition(b"\n")[0] if path.suffix.lower() == ".jsonl" else content)
+        data = json_or_lines(content)
     except (OSError, ValueError):
         return None
     first = data[0] if isinstance(data, list) and data else data
@@ -199,6 +201,7 @@ BY_CONTENT: tuple[tuple[UnreadForm, Callable[[Mapping[str, Any]], bool]], ...] =
     ),
     (UnreadForm("Prodigy", f"draw its spans into pictures, and save these {PNG}"), _has("_task_hash")),
     (UnreadForm("Scalabel", COCO), lambda record: bool(_shapes_of_scalabel(record))),
+    (UnreadForm("lanes of TuSimple", f"draw them, some pixels wide, and save these {PNG}"), _has("lanes", "h_samples")),
     (UnreadForm("LabelU", COCO), lambda record: "fileName" in record and isinstance(record.get("result"), str)),
     (UnreadForm("DeepFashion2", f"{COCO} with the deepfashion2_to_coco.py of its authors"), _has("pair_id", "item1")),
 )

@@ -10,7 +10,7 @@ from typing import Any
 from denselab.data.folders.endings import is_label
 from denselab.data.folders.placing import Pairs, Placed, named_in, pair_placed
 from denselab.data.label_files.scan import read_contents
-from denselab.data.listing.tree import SPLITS, Tree, bare_stem, folder_role, split_in_name, starts
+from denselab.data.listing.tree import SPLITS, Tree, bare_stem, folder_role, split_in_name, starts, words
 from denselab.data.yaml_text import in_yaml
 from denselab.errors import DataError
 from denselab.in_words import first_few, number_of
@@ -55,11 +55,7 @@ def choose(tree: Tree, choices: list[Choice]) -> Choice:
     best = [choice for choice in choices if len(choice[2]) == most]
     if len({choice[1] for choice in choices}) == 1 and len(best) == 1:
         return best[0]
-    lines = all_lines(tree, [pairs for _, _, pairs, _ in choices])
-    joined = [pair for _, _, pairs, _ in choices for pair in pairs]
-    named = [{(p.folder, p.split, p.neutral, p.file.stem) for p in side} for side in zip(*joined, strict=True)]
-    if all(len(side) == len(joined) for side in named):
-        lines += f"; or, where they are parts of one, {_lines(joined, set())}"
+    lines = each_or_all(tree, [pairs for _, _, pairs, _ in choices])
     of_pictures = len({choice[1] for choice in choices}) == 1
     raise SeveralLabelFolders(
         f"{tree.root}: {len(choices)} folders may hold the {'pictures' if of_pictures else 'labels'}; write in "
@@ -98,7 +94,7 @@ def ask_unnamed(tree: Tree, placed: Sequence[tuple[str | None, Placed]]) -> None
     if found:
         raise DataError(
             f"{tree.root}: no folder is called as those of labels are, but these may hold them: write in data.yaml "
-            f"{all_lines(tree, found)}"
+            f"{each_or_all(tree, found)}"
         )
 
 
@@ -112,8 +108,34 @@ def _unnamed_pairs(
     held = {name: all(is_label(tree, where) for where in group[:PEEKED]) for name, group in groups.items()}
     pictures = [images] if images else [group for name, group in groups.items() if not held[name]]
     masks = [group for name, group in groups.items() if held[name]]
-    found = [pairs for some, labels in product(pictures, masks) if len(pairs := pair_placed(some, labels)[0]) > 1]
-    return pictures, masks, found
+    paired = [(some, labels, pair_placed(some, labels)[0]) for some, labels in product(pictures, masks)]
+    found = [(some[0].folder, labels[0].folder, pairs) for some, labels, pairs in paired if len(pairs) > 1]
+    return pictures, masks, _of_like_names(found)
+
+
+def _of_like_names(found: list[tuple[str, str, Pairs]]) -> list[Pairs]:
+    """The pairs of folders that share as many words as either shares with any: Bilder 1 with Masken 1, not Masken 2.
+
+    found: a folder of pictures, one of labels, their pairs
+    """
+    shared = [len({*words(pictures)} & {*words(labels)}) for pictures, labels, _ in found]
+    most: Counter[tuple[int, str]] = Counter()
+    for (pictures, labels, _), count in zip(found, shared, strict=True):
+        for side in enumerate((pictures, labels)):
+            most[side] = max(most[side], count)
+    return [
+        pairs
+        for (pictures, labels, pairs), count in zip(found, shared, strict=True)
+        if count == most[0, pictures] == most[1, labels]
+    ]
+
+
+def each_or_all(tree: Tree, choices: Sequence[Pairs]) -> str:
+    """The lines of each choice, and those of all together where they may be parts of one."""
+    joined = [pair for pairs in choices for pair in pairs]
+    named = [{(p.folder, p.split, p.neutral, p.file.stem) for p in side} for side in zip(*joined, strict=True)]
+    parts = len(choices) > 1 and all(len(side) == len(joined) for side in named)
+    return all_lines(tree, choices) + (f"; or, where they are parts of one, {_lines(joined, set())}" if parts else "")
 
 
 def all_lines(tree: Tree, choices: Sequence[Pairs]) -> str:
@@ -216,13 +238,23 @@ def _by_outer(side: Sequence[Placed]) -> dict[str, list[Placed]]:
     return groups
 
 
+def _is_split_alone(folder: str) -> bool:
+    return split_in_name(folder) is not None and named_in(folder) == folder
+
+
 def _by_inner(side: Sequence[Placed]) -> dict[str, list[Placed]]:
-    """Files by the folder that they are in, as if its name said what it holds; a split is passed over."""
+    """Files by the folder that they are in, as if its name said what it holds; a split is passed over.
+
+    train_A says more than a split, and is no neutral folder: it holds what test_A does.
+    """
     groups: dict[str, list[Placed]] = defaultdict(list)
     for placed in side:
         neutral = PurePosixPath(placed.neutral)
-        inner = next((part for part in reversed(placed.file.parts[:-1]) if split_in_name(part) is None), "")
-        if inner and neutral.name == inner and folder_role(inner) is None:
-            placed = replace(placed, folder=named_in(inner), neutral="/".join(neutral.parts[:-1]))
+        inner = next((part for part in reversed(placed.file.parts[:-1]) if not _is_split_alone(part)), "")
+        if inner and folder_role(inner) is None:
+            if neutral.name == inner:
+                placed = replace(placed, folder=named_in(inner), neutral="/".join(neutral.parts[:-1]))
+            elif split_in_name(inner) and not placed.folder:
+                placed = replace(placed, folder=named_in(inner))
         groups[placed.folder].append(placed)
     return groups

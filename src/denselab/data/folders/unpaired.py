@@ -26,6 +26,9 @@ from denselab.in_words import first_few, number_of
 MOST_ENDINGS = 8  # of the names of labels; of more, none is offered
 SHOWN = 2  # of these, where all of them are parts of one label
 
+Start = tuple[str | None, str]
+"""What the name of a picture begins with, in its split."""
+
 
 def no_pairs(tree: Tree, images: dict[str, list[Placed]], labels: dict[str, list[Placed]]) -> str:
     """Why no label goes with a picture, and the way. Raises SeveralWays where some do, with the line for each."""
@@ -51,7 +54,7 @@ def no_pairs(tree: Tree, images: dict[str, list[Placed]], labels: dict[str, list
         for (image, mask), pairs in ends
     ]
     parts = of_parts(pictures, masks)
-    if parts:
+    if parts and not (ends and all(_is_whole(tree, pairs) for _, pairs in ends)):
         taking = " or ".join(patterns[:SHOWN]) + ", and so on" * (len(patterns) > SHOWN)
         if patterns:
             raise SeveralWays(f"{parts_in_words(tree, parts)}; or take one of them by {taking} in data.yaml")
@@ -90,6 +93,11 @@ def _in_several_ways(tree: Tree, ends: Sequence[tuple[tuple[str, str], Pairs]], 
     )
 
 
+def _is_whole(tree: Tree, pairs: Pairs) -> bool:
+    """Whether a label file holds more classes than one and a background, so that it is no part of another."""
+    return len(read_contents(tree.path(pairs[0][1].file)).counts) > 2
+
+
 def _doubles(files: Sequence[PurePosixPath]) -> list[PurePosixPath]:
     """The files that another one of the same folder and name differs from by its suffix alone."""
     often = Counter(file.with_suffix("") for file in files)
@@ -102,27 +110,29 @@ def _endings(pictures: Sequence[Placed], masks: Sequence[Placed]) -> list[tuple[
     The part is the whole name of a picture where labels go on from there, else the most that both begin with. [] for
     more endings than a few, and where a picture would have several labels of one.
     """
-    by_stem = {picture.file.stem: picture for picture in pictures}
-    begun: dict[str, Placed] = {}
+    if not all(placed.split for placed in (*pictures, *masks)):  # else names may begin anew in each split
+        pictures, masks = ([replace(placed, split=None) for placed in side] for side in (pictures, masks))
+    by_stem = {(picture.split, picture.file.stem): picture for picture in pictures}
+    begun: dict[Start, Placed] = {}
     for picture in sorted(pictures, key=lambda p: (len(p.file.stem), p.file)):
         for start in starts(picture.file.stem):
-            begun.setdefault(start, picture)
+            begun.setdefault((picture.split, start), picture)
     return _few(by_stem, masks) or _few(begun, masks)
 
 
-def _few(begun: Mapping[str, Placed], masks: Sequence[Placed]) -> list[tuple[tuple[str, str], Pairs]]:
-    """begun: {start of a name: the picture}"""
+def _few(begun: Mapping[Start, Placed], masks: Sequence[Placed]) -> list[tuple[tuple[str, str], Pairs]]:
     found: dict[tuple[str, str], Pairs] = defaultdict(list)
     for mask in masks:
-        start = next((m for m in reversed(starts(mask.file.stem)) if m in begun), None)
+        start = next((m for m in reversed(starts(mask.file.stem)) if (mask.split, m) in begun), None)
         if start is not None:
-            ends = (begun[start].file.stem[len(start) :], mask.file.stem[len(start) :])
-            found[ends].append((begun[start], mask))
+            picture = begun[mask.split, start]
+            found[picture.file.stem[len(start) :], mask.file.stem[len(start) :]].append((picture, mask))
     few = len(found) <= MOST_ENDINGS and all(
         len(pairs) > 1 and len({image.file for image, _ in pairs}) == len(pairs) and _is_word(image) and _is_word(mask)
         for (image, mask), pairs in found.items()
     )
-    return sorted(found.items(), key=lambda end: end[0]) if few else []
+    equal = all(image == mask for image, mask in found)  # the names are: it is the folders that differ
+    return sorted(found.items(), key=lambda end: end[0]) if few and not equal else []
 
 
 def _ask_copies(tree: Tree, images: Sequence[Placed], labels: Sequence[Placed]) -> None:

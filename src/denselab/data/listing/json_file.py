@@ -4,15 +4,26 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from denselab.data.listing.tree import IMAGE_WORDS, LABEL_WORDS, SPLIT_WORDS, split_in_name, words
-from denselab.documents import MAX_ANNOTATIONS, parse_json, read_bytes
+from denselab.documents import MAX_ANNOTATIONS, Unreadable, parse_json, parse_record, read_bytes
 from denselab.errors import DataError
 from denselab.labels import Colour
 
 
-def read_json(path: Path) -> Any:
-    """The content of a JSON file. Raises DataError where it cannot be read as JSON."""
+def json_or_lines(content: bytes) -> Any:
+    """The value of a document, or the list of those of its lines, where each line is one. Raises Unreadable."""
     try:
-        return parse_json(read_bytes(path, MAX_ANNOTATIONS))
+        return parse_json(content)
+    except Unreadable:
+        lines = [line for line in content.splitlines() if line.strip()]
+        if len(lines) < 2 or not parse_record(lines[0].decode(errors="replace")):
+            raise
+        return [parse_json(line) for line in lines]
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file, or of one with a document in each line. Raises DataError where it is none."""
+    try:
+        return json_or_lines(read_bytes(path, MAX_ANNOTATIONS))
     except (OSError, ValueError) as error:
         way = "save it as UTF-8" if "codec can't decode" in str(error) else "export it again or take it out"
         raise DataError(f"{path}: not JSON that can be read ({error}); {way}") from None

@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from os.path import commonpath
-from pathlib import PurePosixPath
 
 from denselab.data.item import NamedLabel
 from denselab.data.label_files.label_table import table_of_names
@@ -80,8 +78,8 @@ def read_names(tree: Tree) -> tuple[tuple[NamedLabel, ...], str]:
 def _read_below(tree: Tree) -> tuple[tuple[NamedLabel, ...], str]:
     """The names files of the folders below, which must agree; all ids of all of them."""
     folders = {f.parent for f in tree.files if 2 <= len(f.parts) <= 3 and _may_be_names(f.name)}
-    home = PurePosixPath(commonpath([str(f.parent) for f in tree.pictures])) if tree.pictures else PurePosixPath()
-    telling = [d for d in sorted(folders) if all(map(_may_hold_names, d.parts)) or d in (home, *home.parents)]
+    above = {folder for picture in tree.pictures for folder in picture.parents}  # also those of parts: Scene01/
+    telling = [d for d in sorted(folders) if d in above or all(map(_may_hold_names, d.parts))]
     tables = [(f"{d}/{file}", labels) for d in telling for labels, file in [_read_first(tree.below(str(d)))] if labels]
     joined: dict[int, NamedLabel] = {}
     for file, labels in tables:

@@ -91,11 +91,15 @@ def _npy_labels(path: Path) -> NDArray[Any]:
     if labels.ndim == 3 and 1 in (labels.shape[0], labels.shape[2]):
         labels = labels[0] if labels.shape[0] == 1 else labels[..., 0]
     if labels.ndim != 2 or 0 in labels.shape:
-        raise DataError(
-            f"{path}: an array of shape {labels.shape}; labels are (H, W), one number per pixel: save each map in a "
-            "file of its own"
-        )
+        axis = next((axis for axis in (-1, 0) if labels.ndim == 3 and labels.size and _is_one_hot(labels, axis)), None)
+        way = "save each map in a file of its own" if axis is None else f"save `a.argmax({axis}).astype('uint8')` of it"
+        raise DataError(f"{path}: an array of shape {labels.shape}; labels are (H, W), one number per pixel: {way}")
     return labels.astype(np.uint8) if labels.dtype == np.bool_ else labels
+
+
+def _is_one_hot(labels: NDArray[Any], axis: int) -> bool:
+    """Whether each pixel has a 1 in one of the planes along an axis, and 0 in the others."""
+    return bool(((labels == 0) | (labels == 1)).all() and (labels.sum(axis) == 1).all())
 
 
 def read_label_pixels(path: str | Path) -> NDArray[Any]:

@@ -68,6 +68,10 @@ REGION = re.compile(r"^(?P<scene>.+?)[_\- ]*\[(?:[a-z]=[\d.]+,)*x=\d+,y=\d+,w=\d
 HASH = re.compile(r"(?<![0-9a-z])(?=[a-f]*\d)(?=\d*[a-f])[0-9a-f]{8,}(?![0-9a-z])")
 YEAR = re.compile(r"^(19|20)\d\d$")
 MONTH = re.compile(r"^(19|20)\d\d[-_.]?(\d\d)?$")
+# The moment that a picture was taken at: 170927_063811892, 20240301-101500, 2024-03-01T10-15-00.
+MOMENT = re.compile(
+    r"(?<!\d)(?:\d{6}|(?:19|20)\d{6})[_\-T. ]?\d{6,}(?!\d)|(?<!\d)(?:19|20)\d\d-\d\d-\d\d[T_\-. ]\d\d[_\-.h]?\d\d"
+)
 # Words of folders that stand for a class also with a number: class1/ beside class2/.
 KIND_WORDS = frozenset(("class", "type", "category", "kind", "grade", "defect", "species"))
 
@@ -166,7 +170,8 @@ def scene_of(name: str) -> str:
 def names_can_say(name: str) -> frozenset[str]:
     """All groups that a name may have been given by `with_groups`."""
     ways = (original_of, sequence_of, short_sequence_of, scene_of, subject_of, view_of, case_of)
-    return frozenset(way(one) for one in (name, _made_before(name), END.sub("", name)) for way in ways) | {name}
+    said = {way(one) for one in (name, _made_before(name), END.sub("", name)) for way in ways}
+    return frozenset((*said, name, *map(str, PurePosixPath(name).parents)))  # a folder is that of a drive
 
 
 def with_groups(items: Sequence[Item]) -> tuple[Item, ...]:
@@ -221,7 +226,7 @@ def _by_names(names: Sequence[str]) -> dict[str, str]:
     said = frames | joined | tiles(names)
     subjects = {name: key for name in names if (key := subject_of(name)) not in (name, said[name].rstrip("/"))}
     said |= subjects
-    return said | _views_and_cases([name for name, key in said.items() if key == name])
+    return said | _views_and_cases([name for name, key in said.items() if key == name]) | _drives(names)
 
 
 def _views_and_cases(names: Sequence[str]) -> dict[str, str]:
@@ -234,6 +239,20 @@ def _views_and_cases(names: Sequence[str]) -> dict[str, str]:
     anew = sum(counted[rest] > 1 for rest in behind.values())
     said = cases if len(set(cases.values())) > 2 and 2 * anew > len(cases) else {}
     return said | {name: key for name, key in views.items() if key != name and often[key] > 1}
+
+
+def _drives(names: Sequence[str]) -> dict[str, str]:
+    """{name: folder} of pictures called by the moment they were taken at, in three numbered folders or more.
+
+    The outermost such folder: of a drive, not of each of its cameras.
+    """
+    taken = {name: PurePosixPath(name).parts for name in names if MOMENT.search(PurePosixPath(name).name)}
+    for depth in range(1, min(map(len, taken.values()), default=0)):
+        homes = {name: "/".join(parts[:depth]) for name, parts in taken.items()}
+        numbered = all(any(map(str.isdigit, words(parts[depth - 1]))) for parts in taken.values())
+        if numbered and 2 < len(set(homes.values())) < len(homes):
+            return homes
+    return {}
 
 
 def _behind(name: str, home: str) -> str:
