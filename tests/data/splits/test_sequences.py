@@ -178,3 +178,23 @@ def test_pictures_called_by_the_moment_belong_to_their_drive():
     assert groups(*clocks) == {"images/run1", "images/run2", "images/run3"}
     phone = [f"photos/IMG-20240301-1015{s}" for s in (10, 25, 40)]
     assert groups(*phone) == set(phone), "one folder of photographs is no drive"
+
+
+@pytest.mark.parametrize("copy", ["{}_flip", "{}", "{}_jpg.rf.0a1b2c"])
+def test_copies_in_a_folder_of_their_own_stay_with_their_picture(copy):
+    """images_aug/5_flip trained, while images/5 was validated on."""
+    names = [f"images/p{letter}" for letter in "abcd"]
+    copies = [f"images_aug/{copy.format(f'p{letter}')}" for letter in "abcd"]
+    assert [item.group for item in with_groups(items(*names, *copies))] == names * 2
+
+
+def test_copies_whose_picture_is_in_two_folders_stand_where_they_are():
+    names = ["a/p1", "b/p1", "a/p2", "b/p2", "c/p1_flip"]
+    assert [item.group for item in with_groups(items(*names))][-1] == "c/p1"
+
+
+def test_a_thing_that_was_looked_at_on_several_days_is_one():
+    """plantA/day1 trained, and plantA/day2 was validated on."""
+    plants = [f"plant{letter}/day{day}/rgb" for letter in "ABCD" for day in (1, 2)]
+    assert groups(*plants) == {f"plant{letter}" for letter in "ABCD"}
+    assert groups("day1/a", "day1/b", "day2/a", "day2/b", "day3/a", "day3/b") == {"day1", "day2", "day3"}

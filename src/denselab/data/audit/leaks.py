@@ -11,8 +11,9 @@ from denselab.data.audit.findings import Fault, ItemFindings, relative
 from denselab.data.dataset import Dataset
 from denselab.data.item import Item
 from denselab.data.listing.tree import SPLITS
+from denselab.data.splits.copies import numbered_copies, original_of
 from denselab.data.splits.likenesses import LOOKED_AT, Alike, alike, looks
-from denselab.data.splits.sequences import SUBJECT, numbered_copies, original_of, tiles
+from denselab.data.splits.sequences import SUBJECT, tiles
 from denselab.errors import DataError
 from denselab.in_words import first_few, number_of
 

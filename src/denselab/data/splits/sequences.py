@@ -11,6 +11,7 @@ import numpy as np
 
 from denselab.data.item import FileLabels, Item
 from denselab.data.listing.tree import IMAGE_WORDS, LABEL_WORDS, SPLIT_WORDS, words
+from denselab.data.splits.copies import made_before, original_of, originals
 
 # Names of video frames: a sequence, then a running number of three digits or more, maybe with a letter before it.
 FRAME = re.compile(r"^(?P<sequence>.*?)[_\-. ]?(?:frame|fr|f)?[_\-. ]?(?P<number>\d{3,})$", re.IGNORECASE)
@@ -43,24 +44,10 @@ VIEW = re.compile(r"^(.*?)(?:^|[_\-. ])(?:left|right|pre|post|before|after)(?=[_
 EYE = re.compile(r"^(.*\d)[LR]$")  # 01L beside 01R, of one child (CHASE_DB1)
 # Words behind the last number of a name.
 END = re.compile(r"(?<=\d)(?:[_\-. ][a-z]+)+$", re.IGNORECASE)
-COUNTED = re.compile(r"^(?P<name>.+?)[_\-. ]\(?\d{1,3}\)?$")  # photo_2 or "photo (2)", beside photo
-MOST_COPIES = 20  # of one picture, that are counted behind its name
 TILE_STEP = 16  # pixels from one tile to the next, at least
 SHORT_STEP = 100  # between the numbers of neighbouring pictures: a video of which every 100th frame was labelled
 SERIES_WORDS = frozenset(
     ("clip", "seq", "sequence", "video", "camera", "cam", "day", "night", "drive", "scene", "part")
-)
-# Roboflow's names: photo_jpg.rf.0a1b2c, once for each augmented copy of photo.jpg.
-COPY = re.compile(r"^(?P<name>.+)_(?:jpe?g|png|bmp|webp|tiff?)\.rf\.[0-9a-zA-Z]+$", re.IGNORECASE)
-# Copies that a script made: photo_flip, photo_rot90, photo_aug_2.
-MADE = re.compile(
-    r"^(?P<name>.+?)(?:[_\-. ](?:aug(?:mented)?|copy|[hv]?flip(?:ped)?|rot(?:ated?)?|mirror(?:ed)?)[_\-. ]?\d*)+$",
-    re.IGNORECASE,
-)
-# The same before the name: aug_0_photo, beside photo.
-MADE_BEFORE = re.compile(
-    r"^(?:(?:aug(?:mented)?|copy|[hv]?flip(?:ped)?|rot(?:ated?)?|mirror(?:ed)?)[_\-. ]?\d*[_\-. ])+(?P<name>.+)$",
-    re.IGNORECASE,
 )
 # QuPath's regions of a slide: slide [d=2,x=0,y=512,w=512,h=512].
 REGION = re.compile(r"^(?P<scene>.+?)[_\- ]*\[(?:[a-z]=[\d.]+,)*x=\d+,y=\d+,w=\d+,h=\d+(?:,[a-z]=\d+)*\]$")
@@ -72,6 +59,8 @@ MONTH = re.compile(r"^(19|20)\d\d[-_.]?(\d\d)?$")
 MOMENT = re.compile(
     r"(?<!\d)(?:\d{6}|(?:19|20)\d{6})[_\-T. ]?\d{6,}(?!\d)|(?<!\d)(?:19|20)\d\d-\d\d-\d\d[T_\-. ]\d\d[_\-.h]?\d\d"
 )
+# Words of numbered folders that tell when a thing was looked at: plantA/day1.
+TIME_WORDS = frozenset(("day", "week", "month", "year", "visit", "session", "date", "time", "tag", "woche"))
 # Words of folders that stand for a class also with a number: class1/ beside class2/.
 KIND_WORDS = frozenset(("class", "type", "category", "kind", "grade", "defect", "species"))
 
@@ -92,44 +81,6 @@ def sequence_of(name: str) -> str:
     if frame is None or YEAR.match(frame["sequence"]):
         return name
     return _in_whole(folder, frame["sequence"])
-
-
-def original_of(name: str) -> str:
-    """The name of the picture that an augmented copy was made from; other names as they are."""
-    copy = COPY.match(name) or MADE.match(name)
-    return copy["name"] if copy else name
-
-
-def _originals(names: Sequence[str]) -> list[str]:
-    """The names that pictures were made from; a copy whose name begins with how it was made, where that is there."""
-    known = set(names)
-    before = {name: made for name in names if (made := _made_before(name)) != name and made in known}
-    counted = numbered_copies(names)
-    return [before.get(name) or counted.get(name) or original_of(name) for name in names]
-
-
-def numbered_copies(names: Sequence[str]) -> dict[str, str]:
-    """{copy: picture} of names that count behind that of another picture, in any folder: alder_0 beside alder.
-
-    Not of one picture alone, nor of more than a few: these are pictures of one kind.
-    """
-    of_stem = {PurePosixPath(name).name: name for name in names}
-    if len(of_stem) < len(names):
-        return {}
-    found: dict[str, list[str]] = defaultdict(list)
-    for stem, name in of_stem.items():
-        counted = COUNTED.match(stem)
-        if counted and (original := of_stem.get(counted["name"])):
-            found[original].append(name)
-    if len(found) < 2 or max(map(len, found.values())) > MOST_COPIES:
-        return {}
-    return {name: original for original, copies in found.items() for name in copies}
-
-
-def _made_before(name: str) -> str:
-    path = PurePosixPath(name)
-    made = MADE_BEFORE.match(path.name)
-    return str(path.with_name(made["name"])) if made else name
 
 
 def short_sequence_of(name: str) -> str:
@@ -170,7 +121,7 @@ def scene_of(name: str) -> str:
 def names_can_say(name: str) -> frozenset[str]:
     """All groups that a name may have been given by `with_groups`."""
     ways = (original_of, sequence_of, short_sequence_of, scene_of, subject_of, view_of, case_of)
-    said = {way(one) for one in (name, _made_before(name), END.sub("", name)) for way in ways}
+    said = {way(one) for one in (name, made_before(name), END.sub("", name)) for way in ways}
     return frozenset((*said, name, *map(str, PurePosixPath(name).parents)))  # a folder is that of a drive
 
 
@@ -179,7 +130,7 @@ def with_groups(items: Sequence[Item]) -> tuple[Item, ...]:
 
     Nor are names whose numbers do not follow each other (exp1_num_108719), and those of folders of a class.
     """
-    names = _without_ending(_originals([item.name for item in items]))
+    names = _without_ending(originals([item.name for item in items]))
     said = _by_names(names)
     classes = class_folders(items)
     scattered = _scattered([name for name, item in zip(names, items, strict=True) if not item.group], said)
@@ -234,6 +185,8 @@ def _views_and_cases(names: Sequence[str]) -> dict[str, str]:
     views = {name: view_of(name) for name in names}
     often = Counter(views.values())
     cases = {name: home for name in names if (home := case_of(name)) != name}
+    things = {name: str(PurePosixPath(home).parent) if _is_time(home) else home for name, home in cases.items()}
+    cases = things if len(set(things.values())) > 2 else cases  # plantA/day1 is of plantA, seen twice
     behind = {name: _behind(name, home) for name, home in cases.items()}
     counted = Counter(behind.values())
     anew = sum(counted[rest] > 1 for rest in behind.values())
@@ -253,6 +206,10 @@ def _drives(names: Sequence[str]) -> dict[str, str]:
         if numbered and 2 < len(set(homes.values())) < len(homes):
             return homes
     return {}
+
+
+def _is_time(folder: str) -> bool:
+    return not TIME_WORDS.isdisjoint(words(PurePosixPath(folder).name))
 
 
 def _behind(name: str, home: str) -> str:
