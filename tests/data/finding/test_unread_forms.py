@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from denselab.data import open_dataset
@@ -114,4 +115,12 @@ def test_labels_without_their_pictures(save, tmp_path):
         save(f"SegmentationClass/{name}.png", [[0, 1]])
         save(f"SegmentationObject/{name}.png", [[0, 1]])
     with pytest.raises(DataError, match=r"4 pictures, all in folders of labels .* into a folder images/ beside them"):
+        open_dataset(tmp_path)
+
+
+def test_pictures_in_one_array(tmp_path):
+    """ "2 pictures, but no labels" was said of X_train.npy and Y_train.npy."""
+    np.save(tmp_path / "X_train.npy", np.zeros((5, 4, 6, 3), np.uint8))
+    np.save(tmp_path / "Y_train.npy", np.zeros((5, 4, 6), np.uint8))
+    with pytest.raises(DataError, match=r"many pictures in one array \(X_train\.npy\).*fromarray\(X\[0\]\)"):
         open_dataset(tmp_path)

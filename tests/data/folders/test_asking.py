@@ -465,3 +465,16 @@ def test_equal_names_in_folders_that_differ_are_no_matter_of_endings(save, photo
     assert lines[:2] == ["images: image/2018/9", "masks: mask/2018_2019/9"]
     write("data.yaml", "\n".join(lines[:2]))
     assert len(open_dataset(tmp_path).items) == 3
+
+
+def test_names_of_one_folder_that_end_in_the_same_numbers(save, photo, write, tmp_path):
+    """Blender: "16 pictures, but no labels" was all that was said of render0001.png beside index0001.png."""
+    for number in range(4):
+        save(f"render{number:04}.png", photo(24, 32, number))
+        save(f"index{number:04}.png", np.tile(np.arange(3), (24, 11))[:, :32])
+    with pytest.raises(DataError, match="nothing is called as labels are") as asked:
+        open_dataset(tmp_path)
+    (line,) = ticked(asked)
+    assert line == "pattern: {image: render*, mask: index*}"
+    write("data.yaml", line)
+    assert len(open_dataset(tmp_path).items) == 4

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
+
 from denselab.data.listing.json_file import json_or_lines
 from denselab.data.listing.tree import Tree
 from denselab.documents import Unreadable, open_ordinary, read_bytes
@@ -39,6 +41,11 @@ APERIO = UnreadForm("outlines of Aperio ImageScope", f"draw them into pictures, 
 LS_NUMPY = UnreadForm("brush labels of Label Studio as NumPy", "export the project as JSON, or its brush labels as PNG")
 ROIS = UnreadForm("ROIs of ImageJ", f"save a label map from the ROI Manager {PNG}")
 NUMBERS = UnreadForm("rows of numbers as text", f"save what `np.loadtxt(FILE)` reads {PNG}")
+STACK = UnreadForm(
+    "many pictures in one array",
+    "save each picture and its label map as files: `PIL.Image.fromarray(X[0]).save('images/0.png')`, and with Y[0] "
+    "'labels/0.png'",
+)
 ROI_ARCHIVE = re.compile(r"roi(?:s|_?set)?\.zip$", re.IGNORECASE)  # of ImageJ's ROI Manager
 FEWEST_NUMBERS = 16  # in the first line of a text that may be a label map
 QUPATH = UnreadForm("QuPath", f"export labelled images from QuPath {PNG}")
@@ -84,6 +91,9 @@ def unread_form(tree: Tree) -> tuple[str, UnreadForm] | None:
         form = _of_json(tree.path(file), file)
         if form is not None:
             return str(file), form
+    stack = next((file for file in tree.with_suffix(".npy")[:LOOKED_AT] if _is_stack(tree.path(file))), None)
+    if stack is not None:
+        return str(stack), STACK
     for file in tree.with_suffix(".npy", ".xml"):
         if LS_TASK.match(file.name) or (file.suffix.lower() == ".xml" and _is_aperio(tree.path(file))):
             return str(file), LS_NUMPY if LS_TASK.match(file.name) else APERIO
@@ -95,6 +105,15 @@ def unread_form(tree: Tree) -> tuple[str, UnreadForm] | None:
         if form is not None:
             return str(file), form
     return next(((str(file), AT_LAST[file.suffix.lower()]) for file in tree.with_suffix(*AT_LAST)), None)
+
+
+def _is_stack(path: Path) -> bool:
+    """Whether an array has more than the three axes of a picture."""
+    try:
+        stack: bool = np.load(path, mmap_mode="r", allow_pickle=False).ndim > 3
+    except (ValueError, OSError, EOFError):
+        return False
+    return stack
 
 
 def _is_aperio(path: Path) -> bool:

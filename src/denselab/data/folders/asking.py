@@ -16,6 +16,8 @@ from denselab.errors import DataError
 from denselab.in_words import first_few, number_of
 
 PEEKED = 3  # label files read to say what a folder holds, where it is asked which one is meant
+DIGITS = "0123456789"
+MOST_BEGINNINGS = 8  # of the names of one folder
 MOST_INNER = 256  # pairs of inner folders that are tried; more are those of patients
 JOINING = (
     "join those of a picture into one, with a number for each class, or rename them to IMAGE-CLASS-NUMBER.png, which "
@@ -95,6 +97,26 @@ def ask_unnamed(tree: Tree, placed: Sequence[tuple[str | None, Placed]]) -> None
         raise DataError(
             f"{tree.root}: no folder is called as those of labels are, but these may hold them: write in data.yaml "
             f"{each_or_all(tree, found)}"
+        )
+    if not images:
+        _ask_beginnings(tree, [where for role, where in placed if role is None])
+
+
+def _ask_beginnings(tree: Tree, placed: Sequence[Placed]) -> None:
+    """Raise SeveralWays where names that end in the same numbers begin in several ways: render0001 beside index0001."""
+    groups: dict[str, list[Placed]] = defaultdict(list)
+    for where in placed:
+        groups[where.file.stem.rstrip(DIGITS)].append(where)
+    if not 1 < len(groups) <= MOST_BEGINNINGS or len(set(map(len, groups.values()))) > 1:
+        return
+    lines = []
+    for pairs in _unnamed_pairs(tree, [], groups)[2]:
+        image, mask = (f"{side.file.stem.rstrip(DIGITS)}*" for side in pairs[0])
+        lines.append(f"`pattern: {in_yaml({'image': image, 'mask': mask})}` ({in_words(tree, pairs)})")
+    if lines:
+        raise SeveralWays(
+            f"{tree.root}: nothing is called as labels are, but these may be some: write in data.yaml "
+            f"{' or '.join(lines)}"
         )
 
 
