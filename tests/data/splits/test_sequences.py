@@ -198,3 +198,36 @@ def test_a_thing_that_was_looked_at_on_several_days_is_one():
     plants = [f"plant{letter}/day{day}/rgb" for letter in "ABCD" for day in (1, 2)]
     assert groups(*plants) == {f"plant{letter}" for letter in "ABCD"}
     assert groups("day1/a", "day1/b", "day2/a", "day2/b", "day3/a", "day3/b") == {"day1", "day2", "day3"}
+
+
+@pytest.mark.parametrize(
+    ("names", "things"),
+    [
+        ([f"leaf{n}_{zoom}x" for n in range(1, 5) for zoom in (10, 40)], [f"leaf{n}" for n in range(1, 5)]),
+        (
+            [f"field{n}_2020-0{month}-01" for n in (12, 13, 14) for month in (5, 6, 7)],
+            ["field12", "field13", "field14"],
+        ),
+        ([f"{well}_s{site}_w1" for well in ("A01", "A02", "B07") for site in (1, 2, 3)], ["A01", "A02", "B07"]),
+        ([f"img{n}{way}" for n in range(1, 5) for way in ("", "_noise", "_blur")], [f"img{n}" for n in range(1, 5)]),
+        ([f"object{n}{view}" for n in (1, 2, 3) for view in "ab"], ["object1", "object2", "object3"]),
+        ([f"{n}_{eye}" for n in (101, 102, 103) for eye in ("OD", "OS")], ["101", "102", "103"]),
+        ([f"GH0{n}_{second}.5s" for n in (1, 2, 3) for second in (10, 12)], ["GH01", "GH02", "GH03"]),
+    ],
+)
+def test_things_that_are_seen_in_the_same_few_ways(names, things):
+    """Each picture stood on its own: leaf1 at 40x was validated on, at 10x it trained."""
+    assert groups(*names) == set(things)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"{kind}_a{n}" for kind in ("crack", "rust", "hole") for n in (1, 2, 3)],  # no number: a class
+        [f"class{kind}_{letter}x" for kind in (1, 2, 3) for letter in "ab"],
+        [f"K{kind}_{letter}{letter}" for kind in (1, 2, 3) for letter in "abcdef"],  # more ways than things
+        ["leaf1_10x", "leaf2_10x", "leaf3_10x", "leaf4_40x"],  # each once
+    ],
+)
+def test_classes_and_mere_numbers_are_no_things(names):
+    assert groups(*names) == set(names)

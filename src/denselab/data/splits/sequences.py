@@ -12,9 +12,12 @@ import numpy as np
 from denselab.data.item import FileLabels, Item
 from denselab.data.listing.tree import IMAGE_WORDS, LABEL_WORDS, SPLIT_WORDS, words
 from denselab.data.splits.copies import made_before, original_of, originals
+from denselab.data.splits.things import KIND_WORDS, beginnings, things_of
 
 # Names of video frames: a sequence, then a running number of three digits or more, maybe with a letter before it.
 FRAME = re.compile(r"^(?P<sequence>.*?)[_\-. ]?(?:frame|fr|f)?[_\-. ]?(?P<number>\d{3,})$", re.IGNORECASE)
+# The same with the seconds of a film: GH010123_12.5s.
+SECONDS = re.compile(r"^(?P<sequence>.+?)[_\-. ](?:t=?)?\d+[.,]\d+s?$", re.IGNORECASE)
 # The same with one or two digits; taken where something else tells that they count frames or views.
 SHORT = re.compile(
     r"^(?P<sequence>.*?)[_\-. ]?(?:frame|slice|view|tile|patch|crop|fr|f|z|t)?[_\-. ]?(?P<number>\d{1,2})$",
@@ -47,7 +50,7 @@ END = re.compile(r"(?<=\d)(?:[_\-. ][a-z]+)+$", re.IGNORECASE)
 TILE_STEP = 16  # pixels from one tile to the next, at least
 SHORT_STEP = 100  # between the numbers of neighbouring pictures: a video of which every 100th frame was labelled
 SERIES_WORDS = frozenset(
-    ("clip", "seq", "sequence", "video", "camera", "cam", "day", "night", "drive", "scene", "part")
+    ("clip", "seq", "sequence", "video", "camera", "cam", "day", "night", "drive", "scene", "part", "sess", "run")
 )
 # QuPath's regions of a slide: slide [d=2,x=0,y=512,w=512,h=512].
 REGION = re.compile(r"^(?P<scene>.+?)[_\- ]*\[(?:[a-z]=[\d.]+,)*x=\d+,y=\d+,w=\d+,h=\d+(?:,[a-z]=\d+)*\]$")
@@ -61,8 +64,6 @@ MOMENT = re.compile(
 )
 # Words of numbered folders that tell when a thing was looked at: plantA/day1.
 TIME_WORDS = frozenset(("day", "week", "month", "year", "visit", "session", "date", "time", "tag", "woche"))
-# Words of folders that stand for a class also with a number: class1/ beside class2/.
-KIND_WORDS = frozenset(("class", "type", "category", "kind", "grade", "defect", "species"))
 
 
 def sequence_of(name: str) -> str:
@@ -77,7 +78,7 @@ def sequence_of(name: str) -> str:
     region = REGION.match(path.name)
     if region:
         return folder + region["scene"]
-    frame = FRAME.match(path.name)
+    frame = SECONDS.match(path.name) or FRAME.match(path.name)
     if frame is None or YEAR.match(frame["sequence"]):
         return name
     return _in_whole(folder, frame["sequence"])
@@ -122,7 +123,7 @@ def names_can_say(name: str) -> frozenset[str]:
     """All groups that a name may have been given by `with_groups`."""
     ways = (original_of, sequence_of, short_sequence_of, scene_of, subject_of, view_of, case_of)
     said = {way(one) for one in (name, made_before(name), END.sub("", name)) for way in ways}
-    return frozenset((*said, name, *map(str, PurePosixPath(name).parents)))  # a folder is that of a drive
+    return frozenset((*said, *beginnings(name), *map(str, PurePosixPath(name).parents)))  # a folder is that of a drive
 
 
 def with_groups(items: Sequence[Item]) -> tuple[Item, ...]:
@@ -177,7 +178,9 @@ def _by_names(names: Sequence[str]) -> dict[str, str]:
     said = frames | joined | tiles(names)
     subjects = {name: key for name in names if (key := subject_of(name)) not in (name, said[name].rstrip("/"))}
     said |= subjects
-    return said | _views_and_cases([name for name, key in said.items() if key == name]) | _drives(names)
+    said |= _views_and_cases([name for name, key in said.items() if key == name]) | _drives(names)
+    often = Counter(said.values())
+    return said | things_of(name for name in names if often[said[name]] == 1)
 
 
 def _views_and_cases(names: Sequence[str]) -> dict[str, str]:
