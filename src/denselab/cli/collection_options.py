@@ -33,8 +33,8 @@ Ray = Annotated[
     str | None,
     option("ADDRESS", "Predict on a Ray cluster: its address, auto, or local for this machine.", "this process"),
 ]
-Every = Annotated[int, option("N", "Films: every N-th frame.", least=1)]
-Smooth = Annotated[Literal["none", "mean", "flow"], choice("Films: average over time, in place or along the motion.")]
+Every = Annotated[int, option("N", "Videos: every N-th frame.", least=1)]
+Smooth = Annotated[Literal["none", "mean", "flow"], choice("Videos: average over time, in place or along the motion.")]
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,7 @@ Data = Annotated[
     str,
     argument(
         "DATA",
-        "Folder of pictures and labels in any known layout, its data.yaml, or drawn scenes: `synthetic`, or "
+        "Folder of pictures and labels in any known layout, its data.yaml, or synthetic scenes: `synthetic`, or "
         "`synthetic:N` with N to train on.",
     ),
 ]
@@ -111,7 +111,7 @@ Window = Annotated[
         "the whole picture, where memory allows it",
     ),
 ]
-Tta = Annotated[bool, switch("--tta", "Average over sizes and mirrored views: slower, a little better.")]
+Tta = Annotated[bool, switch("--tta", "Test-time augmentation: average over sizes and mirror images.")]
 DisplayBands = Annotated[
     str | None,
     option(

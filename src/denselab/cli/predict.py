@@ -45,20 +45,20 @@ if TYPE_CHECKING:
 
 Inputs = Annotated[
     list[str],
-    argument("INPUT...", "Pictures, folders (searched recursively), patterns, films, a camera's number, s3://..."),
+    argument("INPUT...", "Pictures, folders (searched recursively), patterns, videos, a camera's number, s3://..."),
 ]
 Out = Annotated[str, out_option("Folder, or s3://..., for labels/, overlays/, probs/ and manifest.csv.")]
 Probs = Annotated[
     Literal["npz", "png"] | None, choice("Also save probabilities: npz, or one 8-bit PNG per class.", "not saved")
 ]
 Uncertainty = Annotated[
-    bool, switch("--uncertainty", "Also a map of where the model is unsure: it runs with dropout, repeatedly.")
+    bool, switch("--uncertainty", "Also a map of where the model is unsure, by Monte Carlo dropout.")
 ]
 Samples = Annotated[int | None, option("N", "Runs per picture for --uncertainty.", "20")]
 Format = Annotated[
     Literal["csv", "rle"] | None,
     choice(
-        "Also submission.csv, for contests. csv: a label map per row; rle: run lengths per picture and class.",
+        "Also submission.csv, for competitions. csv: a label map per row; rle: run lengths per picture and class.",
         "neither",
         flag="--format",
     ),
@@ -102,8 +102,8 @@ def predict(
 ) -> None:
     """Predict pictures: label PNGs with the data set's own ids, overlays, and probabilities.
 
-    Each has the size of its picture. What this model has predicted already is passed over: the same command goes on
-    where it was stopped, and several may share a folder. Huge pictures go by rows; films become label films.
+    Each has the size of its picture. What this model has predicted already is skipped, so the same command resumes, and
+    several processes may share a folder. Huge pictures are read by rows; a video gives a video of labels.
     """
     started = time.monotonic()
     refuse_together(crf, crf_preset, crf_fast, steps, runs := sample_count(uncertainty, samples))

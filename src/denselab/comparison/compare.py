@@ -108,7 +108,7 @@ def compare(
     folds: k folds, stratified by class pixels, sequences kept together; 0: the data's own split.
     seeds: every network is trained once with each.
     split: "val" or "test": the pictures that are measured.
-    ways: how they are measured: "plain"; "views" (sizes and mirrored); "crf"; "boxes" (box by box, DeconvNet alone);
+    ways: how they are measured: "plain"; "views" (test-time augmentation); "crf"; "boxes" (DeconvNet box by box);
         "ensemble" (the best models joined, as one more row).
     imgsz: (height, width) that all train at; by default the recipe's, once for all.
     device: "auto" (every GPU), "cpu", "cuda:0,cuda:1"; several train at the same time.

@@ -81,7 +81,8 @@ class FullyConvolutional(nn.Module):
 def convolutionalize(classifier: nn.Module, input_size: int | Size | None = None) -> FullyConvolutional:
     """A fully convolutional copy of a CNN classifier, with the same weights and in the same mode.
 
-    On pictures of the training size both give the same scores; on larger ones see above. Dropout layers are kept.
+    On pictures of the training size both give the same scores; on larger ones layers that pad see what lies around a
+    window (`borders`). Dropout layers are kept.
     Control flow is that of evaluation (auxiliary classifiers are left out). The classifier itself is not changed.
 
     If it is accepted, every step before the head is known to be local and the same at all places, or is named in
