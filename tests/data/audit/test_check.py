@@ -454,6 +454,7 @@ def test_a_background_that_is_called_unlabelled_is_pointed_out(tmp_path: Path) -
         (("big_r0_c0", "small_r0_c0", "big_r0_c1"), "tiles of 1 picture stand in two splits, as the names tell: "),
         (("area_0_10_40_60", "b", "area_20_0_60_50"), "tiles of 1 picture"),
         (("patient01_a", "patient02_a", "patient03_a"), None),
+        (("tile_0_sat", "tile_1_sat", "tile_2_sat"), None),  # they are of no scene called "sat"
         (("IMG_0001_JPG.rf.1", "b", "IMG_0001_JPG.rf.2"), None),  # of two cameras
         (("train/case1/a", "train/case2/a", "val/case1/a"), None),  # each split counts anew
     ],

@@ -13,7 +13,7 @@ from denselab.data.item import Item
 from denselab.data.listing.tree import SPLITS
 from denselab.data.splits.copies import numbered_copies, original_of
 from denselab.data.splits.likenesses import LOOKED_AT, Alike, alike, looks
-from denselab.data.splits.sequences import SUBJECT, tiles
+from denselab.data.splits.sequences import SUBJECT, tiles, without_ending
 from denselab.errors import DataError
 from denselab.in_words import first_few, number_of
 
@@ -128,17 +128,17 @@ def picture_leaks(dataset: Dataset, findings: Sequence[ItemFindings]) -> list[Fa
 def named_leaks(dataset: Dataset, findings: Sequence[ItemFindings]) -> list[Fault]:
     """What the names of pictures in two splits tell, however they look: copies or tiles of one, slices of a patient."""
     copies, subjects, scenes = (defaultdict[str, list[ItemFindings]](list) for _ in range(3))
-    scene = tiles([PurePosixPath(finding.item.name).name for finding in findings])
+    stems = [PurePosixPath(finding.item.name).name for finding in findings]
+    scene = tiles(bare := without_ending(stems))
     made = set[str]()
-    counted = numbered_copies(sorted({PurePosixPath(finding.item.name).name for finding in findings}))
-    for finding in findings:
-        stem = PurePosixPath(finding.item.name).name
+    counted = numbered_copies(sorted(set(stems)))
+    for finding, stem, tile in zip(findings, stems, bare, strict=True):
         original = counted.get(stem) or original_of(stem)
         copies[original].append(finding)
         if original != stem and not COUNTED.search(original):
             made.add(original)
-        if stem in scene:
-            scenes[scene[stem]].append(finding)
+        if tile in scene:
+            scenes[scene[tile]].append(finding)
         subject = SUBJECT.search(finding.item.name)
         if subject:
             subjects[subject[1].casefold()].append(finding)

@@ -131,7 +131,7 @@ def with_groups(items: Sequence[Item]) -> tuple[Item, ...]:
 
     Nor are names whose numbers do not follow each other (exp1_num_108719), and those of folders of a class.
     """
-    names = _without_ending(originals([item.name for item in items]))
+    names = without_ending(originals([item.name for item in items]))
     said = _by_names(names)
     classes = class_folders(items)
     scattered = _scattered([name for name, item in zip(names, items, strict=True) if not item.group], said)
@@ -163,7 +163,7 @@ def _of_one_label(items: Sequence[Item], keys: Sequence[str]) -> list[str]:
     return [first(key) for key in keys]
 
 
-def _without_ending(names: Sequence[str]) -> list[str]:
+def without_ending(names: Sequence[str]) -> list[str]:
     """Names without the words that all of them end with: frame_80_endo, GOPR0475_frame_000041_rgb_anon."""
     ends = {(END.search(name) or [""])[0] for name in names}
     return [name.removesuffix(next(iter(ends))) for name in names] if len(ends) == 1 else list(names)
