@@ -19,10 +19,12 @@ SHARE = 0.002  # of the pixels of a label map that may change to another class
 # (relative, of the deviation of all numbers of the array) by kind; documents are in `close`, all else must be equal.
 # Measured with torch and oneDNN held to AVX2 and to SSE 4.1, against AVX-512: logits differ by 2e-4 of their deviation,
 # probabilities by 1e-4, initial weights by 2e-6, resumed ones by 1e-7 (the four steps are short), label maps in one pixel.
+# OpenBLAS has kernels of its own for Zen 4 and for Haswell, by which a tie of a resized pixel is rounded otherwise: one grey
+# level in one picture, and probabilities of its windows differ by 5e-4.
 BOUNDS = {
     "pixels": (0.0, 1e-4),
     "logits": (1e-3, 1e-3),
-    "probs": (1e-3, 1e-3),
+    "probs": (3e-3, 3e-3),
     "uncertainty": (1e-3, 1e-3),
     "weights": (1e-3, 1e-3),
 }
