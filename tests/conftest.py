@@ -1,5 +1,6 @@
 """Fixtures that several parts share: the real test pictures, a tiny data set, a run that takes a second, a network whose answer is known."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,10 @@ from denselab.engine.torch_engine import TorchEngine
 from denselab.labels import LabelEntry, LabelSpace
 from denselab.log import HANDLER
 from denselab.models.base import SegmentationModel
+
+# As `make tests` has it: more threads move the last bits of sums, and pictures of a folder are done in another order.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 settings.register_profile("denselab", deadline=None)  # tests never time anything
 settings.load_profile("denselab")
