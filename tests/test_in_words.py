@@ -1,6 +1,6 @@
 """Numbers, lists and lengths of time as messages tell them."""
 
-from denselab.in_words import first_few, number_of, seconds_in_words
+from denselab.in_words import bytes_in_words, first_few, number_of, seconds_in_words
 
 
 def test_the_first_names() -> None:
@@ -10,6 +10,16 @@ def test_the_first_names() -> None:
 
 def test_numbers_agree_with_their_nouns() -> None:
     assert [number_of(n, "picture") for n in (0, 1, 2048)] == ["0 pictures", "1 picture", "2,048 pictures"]
+
+
+def test_sizes() -> None:
+    assert [bytes_in_words(n) for n in (0, 100, 3000, 2**20, 3 * 2**29)] == [
+        "0 MiB",
+        "1 KiB",
+        "3 KiB",
+        "1 MiB",
+        "1.5 GiB",
+    ]
 
 
 def test_lengths_of_time() -> None:

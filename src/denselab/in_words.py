@@ -19,7 +19,9 @@ def first_few(names: Iterable[object], limit: int = 3) -> str:
 
 
 def bytes_in_words(number: float) -> str:
-    """ "12 MiB", "5.7 GiB"."""
+    """ "3 KiB", "12 MiB", "5.7 GiB"."""
+    if 0 < number < 2**19:
+        return f"{max(number / 2**10, 1):.0f} KiB"
     return f"{number / 2**20:.0f} MiB" if number < 2**30 else f"{number / 2**30:.1f} GiB"
 
 

@@ -52,6 +52,7 @@ def export(
     """
     from denselab.data.listing.inside import refuse_inside_data  # here: `denselab --help` needs no torch
     from denselab.export.deploy import export as export_model
+    from denselab.in_words import bytes_in_words
 
     refuse_inside_data(out)
     done = export_model(model, out, to, int8=int8, bf16=bf16, labels=labels, opset=opset, check=check, quiet=as_json)
@@ -63,6 +64,6 @@ def export(
         lines.append(f"labels: {done.labels_parity.told()}")
     if done.kept_float:
         lines.append(f"left in float32, since int8 hurt there: {', '.join(done.kept_float)}")
-    sizes = ", ".join(f"{name} {size / 2**20:.1f} MiB" for name, size in done.files.items())
+    sizes = ", ".join(f"{name} {bytes_in_words(size)}" for name, size in done.files.items())
     lines.append(f"written to {out}: {sizes}")
     tell(*lines)
